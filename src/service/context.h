@@ -1,0 +1,26 @@
+/* What the daemon's parts share, made by app.c and handed to every handler as
+ * request->listener_context. Loop thread, except where a member says otherwise. */
+#ifndef KEYMETER_SERVICE_CONTEXT_H
+#define KEYMETER_SERVICE_CONTEXT_H
+
+struct uv_loop_s;
+struct settings;
+struct db_pool;
+struct curl_loop;
+struct keyring;
+struct meter;
+struct token_cache;
+
+struct service {
+    struct uv_loop_s *loop;
+    const struct settings *settings; /* conf/settings.h; any thread, never changes */
+    const struct keyring *keyring;   /* crypto/keyring.h; any thread, never changes */
+    struct db_pool *committer;       /* one thread, merges operations (service/committer.h) */
+    struct db_pool *readers;         /* two threads, one consistent snapshot a job */
+    struct curl_loop *curl;
+    struct meter *meter;        /* service/meter.h: verify and gateway */
+    struct token_cache *tokens; /* service/token_cache.h */
+    int draining;               /* set once SIGTERM came: /readyz says no */
+};
+
+#endif

@@ -1,0 +1,49 @@
+/* A management operation: one use case, one transaction, committed together with others.
+ *
+ * A handler makes one in the request's arena (or malloc), submits it to service->committer with
+ * operation_submit, and returns http_pending. `run` does its SQL on the committer's thread between
+ * savepoints; it may be run again after a rollback, so it starts from its input each time and
+ * writes its results over. It adds what changed with operation_feed and operation_audit. ERR_DENIED
+ * with `problem` set rolls back to the savepoint and denies only this operation. `done` is called
+ * on the loop when the commit is durable (ERR_OK) or it came to nothing. */
+#ifndef KEYMETER_SERVICE_OPERATION_H
+#define KEYMETER_SERVICE_OPERATION_H
+
+#include "io/db.h"
+#include "service/problem.h"
+#include "store/feed.h"
+
+struct http_request;
+struct service;
+
+enum { OPERATION_FEED_MAX = 32, OPERATION_AUDIT_MAX = 4 };
+
+struct operation {
+    struct db_job job;
+    struct service *service;
+    struct http_request *request;
+    uint64_t token_id; /* the caller's service token, checked again in the transaction; 0: none */
+    struct problem problem;
+    enum err (*run)(struct db *db, struct operation *operation);
+    void (*done)(struct operation *operation, enum err error);
+    int64_t now_ms; /* set at each run */
+    /* filled by run, written by the committer: */
+    struct feed_row feed[OPERATION_FEED_MAX];
+    size_t feed_count;
+    struct audit_row audit[OPERATION_AUDIT_MAX];
+    size_t audit_count;
+};
+
+/* ERR_FULL: answer 503 with Retry-After; done will not be called. Loop thread. */
+MUST_USE enum err operation_submit(struct operation *operation);
+
+/* From run: */
+void operation_feed(struct operation *operation, enum feed_kind kind, uint64_t subject);
+void operation_feed_hash(struct operation *operation, uint64_t key_id,
+                         const unsigned char hash[32]);
+void operation_feed_tier(struct operation *operation, const char *slug);
+/* detail: JSON object text that lives until done, or NULL. */
+void operation_audit(struct operation *operation, const char *action, const char *subject,
+                     uint64_t customer_id, const char *detail);
+
+#endif
