@@ -23,6 +23,10 @@ enum { TIME_TEXT_SIZE = 24 };
 void time_format(char out[TIME_TEXT_SIZE], int64_t wall_ms);
 MUST_USE bool time_parse(struct span text, int64_t *wall_ms);
 
+/* Days since 1970-01-01 of a date of the Gregorian calendar (month 1…12, day 1…31), and back. */
+int64_t days_from_date(int64_t year, unsigned month, unsigned day);
+void date_from_days(int64_t days, int64_t *year, unsigned *month, unsigned *day);
+
 void hex_encode(char *out /* 2 * length + 1 */, const void *data, size_t length);
 MUST_USE bool hex_decode(void *out, size_t size, struct span text); /* exactly size bytes */
 
