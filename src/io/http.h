@@ -66,6 +66,7 @@ struct http_request {
     int64_t started_us;  /* clock_mono_us when the head was complete */
     /* the router's: */
     struct span path_arguments[4];
+    void *user; /* the handler's own, NULL at first */
 };
 
 /* The value of the first header of that name (case-insensitive), empty data==NULL when absent. */
