@@ -30,7 +30,8 @@ void date_from_days(int64_t days, int64_t *year, unsigned *month, unsigned *day)
 void hex_encode(char *out /* 2 * length + 1 */, const void *data, size_t length);
 MUST_USE bool hex_decode(void *out, size_t size, struct span text); /* exactly size bytes */
 
-/* `digits` characters 0-9A-Za-z, zero-padded, most significant first. */
+/* `digits` characters 0-9A-Za-z, zero-padded, most significant first; no NUL is added. The number
+ * is big-endian, at most 64 bytes; digits that do not fit are dropped from the front. */
 void base62_encode(char *out, size_t digits, const unsigned char *number, size_t number_length);
 void base62_encode_u32(char *out, size_t digits, uint32_t number);
 
