@@ -1,0 +1,88 @@
+/* Every setting of the daemon, typed and checked. The table in settings_table.c is the only list of
+ * them: name, type, default, what is allowed, help. Loaded once at start by main.c; afterwards
+ * read-only, any thread.
+ *
+ * Texts are never NULL: a setting without a value is "". Times are milliseconds. */
+#ifndef KEYMETER_CONF_SETTINGS_H
+#define KEYMETER_CONF_SETTINGS_H
+
+#include "base/arena.h"
+#include "base/compiler.h"
+#include "base/err.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+enum { SETTINGS_ERROR_SIZE = 512 };
+#define SETTINGS_FILE "/etc/keymeter/keymeter.conf"
+
+enum payment_provider { PAYMENT_PROVIDER_NONE, PAYMENT_PROVIDER_HTTP };
+enum settings_log_level {
+    SETTINGS_LOG_DEBUG,
+    SETTINGS_LOG_INFO,
+    SETTINGS_LOG_WARN,
+    SETTINGS_LOG_ERROR
+};
+
+struct settings {
+    struct {
+        const char *name; /* 1 to 64 printable characters; the host's name by default */
+        bool trust_clock;
+    } node;
+    struct {
+        const char *api, *gateway; /* "127.0.0.1:7070", "[::1]:0", "unix:/run/x.sock" */
+        bool allow_cleartext, reuse_port;
+        const char *trusted_proxies; /* CIDR networks between commas or spaces */
+    } listen;
+    struct {
+        const char *socket; /* used when not empty, else hosts */
+        const char *hosts;  /* "name" or "name:port" */
+        const char *user, *name, *password_file, *ca_file;
+        unsigned connect_timeout_ms, io_timeout_ms;
+        unsigned readers; /* connections for reads */
+        unsigned queue;   /* waiting jobs of a pool, past it 503 */
+    } database;
+    struct {
+        enum payment_provider provider;
+        const char *url, *secret_file, *ca_file;
+        unsigned timeout_ms;
+    } payment;
+    struct {
+        unsigned max_wait_ms; /* a call not committed by then gets 503 */
+        unsigned keys;        /* keys held in memory */
+        unsigned queue;       /* calls waiting for a batch, past it 503 */
+        bool x_ratelimit;     /* X-RateLimit-* beside RateLimit */
+    } metering;
+    struct {
+        const char *master_key_file, *pepper_file;
+    } keys;
+    struct {
+        enum settings_log_level level;
+    } log;
+    struct {
+        unsigned connections, connections_per_address;
+        unsigned pipelined; /* requests in flight on one connection */
+        unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
+        unsigned drain_ms; /* after SIGTERM */
+    } limits;
+    struct {
+        bool core_dumps; /* a core holds secrets: only where none are real */
+    } debug;
+    struct arena memory; /* of the texts */
+};
+
+/* Defaults, then the file and the *.conf files of the folder "conf.d" beside it in the order of
+ * their names, then `sets` ("section.key=value"). path NULL: SETTINGS_FILE, which may be absent; a
+ * path given must exist. ERR_INVALID with a text naming file, line, setting and what is allowed;
+ * ERR_IO; ERR_NO_MEMORY. *out is to be given to settings_done in any case. */
+MUST_USE enum err settings_load(struct settings *out, const char *path, const char *const *sets,
+                                size_t set_count, char error[SETTINGS_ERROR_SIZE]);
+/* One more override, before anybody holds the settings: for `dev`. */
+MUST_USE enum err settings_set(struct settings *settings, const char *assignment,
+                               char error[SETTINGS_ERROR_SIZE]);
+void settings_done(struct settings *settings);
+/* The whole as an INI file with each setting's help, for `keymeterd config show`. */
+void settings_write(const struct settings *settings, FILE *out);
+
+#endif
