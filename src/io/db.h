@@ -3,7 +3,8 @@
  *
  * A job has two halves. `run` is called on a DB thread and does SQL top to bottom, touching only
  * the job and `db`. `done` is called exactly once, on the loop, never inside db_submit, also when
- * the pool is stopped (ERR_CLOSED) or no connection could be had (ERR_DB_LOST, run was not called).
+ * the pool is stopped (ERR_CLOSED) or no connection could be had for a second (ERR_DB_LOST; run was
+ * not called).
  * A DB thread connects when it has work and no connection, with back-off; a connection that failed
  * is closed and never used again.
  *
@@ -36,6 +37,8 @@ struct db_config {
 };
 
 /* ---- a connection (DB thread, or the main thread of a tool) ---- */
+/* On failure *out is a lost connection that tells why (db_error_text), or NULL without memory: call
+ * db_close in any case. */
 MUST_USE enum err db_open(struct db **out, const struct db_config *config);
 void db_close(struct db **db);
 /* The server's id of this connection, for KILL and the process list. */
@@ -101,8 +104,9 @@ static inline struct db_value db_text(const char *text)
 
 /* Runs a statement without a result set; *affected may be NULL. ERR_EXISTS on a duplicate key (the
  * transaction goes on), ERR_DB_RETRY on 1213, 1205, 1020 (the whole transaction is to be run
- * again), ERR_DB_LOST on a lost connection inside an explicit transaction, ERR_DB_UNCERTAIN outside
- * one (autocommit), ERR_TIMEOUT on max_statement_time (1969). */
+ * again; until db_rollback every call then gives ERR_DB_RETRY), ERR_DB_LOST on a lost connection
+ * inside an explicit transaction, ERR_DB_UNCERTAIN outside one (autocommit), ERR_TIMEOUT on
+ * max_statement_time (1969). */
 MUST_USE enum err db_execute(struct db *db, const char *sql, const struct db_value *values,
                              size_t count, uint64_t *affected);
 
@@ -138,6 +142,7 @@ struct db_job {
     enum err (*run)(struct db *db, struct db_job *job); /* DB thread */
     void (*done)(struct db_job *job, enum err error);   /* loop */
     enum err error;                                     /* the pool's */
+    int64_t submitted_us;                               /* the pool's */
 };
 
 struct db_pool_config {

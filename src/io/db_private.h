@@ -1,0 +1,41 @@
+/* What db_connection.c, db_statement.c and db_pool.c share. */
+#ifndef KEYMETER_IO_DB_PRIVATE_H
+#define KEYMETER_IO_DB_PRIVATE_H
+
+#include "io/db.h"
+
+#include <mariadb/mysql.h>
+
+struct db_statement;
+
+enum { DB_ERROR_TEXT_SIZE = 256 };
+
+struct db {
+    MYSQL *mysql;
+    bool lost;
+    bool in_transaction; /* as the server said with its last answer */
+    bool doomed; /* the server rolled the transaction back: nothing more until db_rollback */
+    unsigned error_number;
+    char error_text[DB_ERROR_TEXT_SIZE];
+    struct db_statement **statements; /* open addressing by the SQL's pointer */
+    size_t statement_slots, statement_count;
+};
+
+enum db_phase {
+    DB_PHASE_PREPARE, /* nothing ran yet */
+    DB_PHASE_RUN,
+    DB_PHASE_COMMIT,
+};
+
+/* Keeps number and text of a failure and says what it means; marks the connection lost or the
+ * transaction doomed. `text` may hold values: they are cut out. */
+enum err db_fail(struct db *db, unsigned number, const char *text, enum db_phase phase);
+/* ERR_OK, or why no statement may be sent now. */
+enum err db_ready(struct db *db);
+/* After each statement that succeeded: what the server said of the transaction. */
+void db_note_status(struct db *db);
+/* False when the server has closed, or is about to close, a connection that nobody uses now. */
+bool db_is_alive(const struct db *db);
+void db_statements_free(struct db *db);
+
+#endif
