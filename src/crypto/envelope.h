@@ -23,7 +23,8 @@ MUST_USE enum err envelope_seal(const struct keyring *keyring, const char *conte
 MUST_USE enum err envelope_open(const struct keyring *keyring, const char *context, uint64_t row_id,
                                 struct span sealed, struct buf *out);
 
-/* Finds an e-mail address without storing it: a keyed hash of its ASCII-lower-cased text. */
+/* Finds an e-mail address without storing it: a keyed hash of its ASCII-lower-cased text,
+ * under the oldest master key, so that adding a newer one loses nobody. */
 void blind_index(const struct keyring *keyring, struct span email,
                  unsigned char out[BLIND_INDEX_SIZE]);
 

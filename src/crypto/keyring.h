@@ -50,7 +50,10 @@ MUST_USE enum err keyring_check_value(const struct keyring *keyring, const char 
 void keyring_derive(const struct keyring *keyring, const char *purpose, struct span extra,
                     unsigned char out[KEYRING_KEY_SIZE]);
 
-/* For crypto/ itself: 32 bytes, or NULL when no such key; id NULL: the current one. */
+/* For crypto/ itself: the same under a key given, and a key by kind and id: 32 bytes, or NULL when
+ * no such key; id NULL: the current one. */
+void keyring_derive_under(const unsigned char *key, const char *purpose, struct span extra,
+                          unsigned char out[KEYRING_KEY_SIZE]);
 const unsigned char *keyring_key(const struct keyring *keyring, const char *kind, const char *id);
 
 #endif
