@@ -27,6 +27,9 @@ struct operation {
     enum err (*run)(struct db *db, struct operation *operation);
     void (*done)(struct operation *operation, enum err error);
     int64_t now_ms; /* set at each run */
+    /* noted by operation_submit for the audit rows, so that the thread need not read the request:
+     */
+    char actor[64], address[46], request_id[65];
     /* filled by run, written by the committer: */
     struct feed_row feed[OPERATION_FEED_MAX];
     size_t feed_count;

@@ -50,4 +50,8 @@ MUST_USE enum err feed_append(struct db *db, int64_t now_ms, const struct feed_r
                               size_t row_count, const struct audit_row *audits, size_t audit_count,
                               uint64_t *first_position, uint64_t *tag);
 
+/* Whether the row of that position and tag is there: what became of a lost commit. Outside a
+ * transaction, after store/outcome.h has ended the lost connection. */
+MUST_USE enum err feed_find(struct db *db, uint64_t position, uint64_t tag, bool *found);
+
 #endif

@@ -1,0 +1,206 @@
+/* Merging waiting operations into one transaction.
+ *
+ * Runs on the committer's DB thread, called by its pool with the jobs that wait. What always holds:
+ * an operation is told ERR_OK only behind a commit that holds all its rows, its feed rows and its
+ * audit rows; feed_head is the last lock taken; and every operation of the batch is told something.
+ * A conflict anywhere rolls the whole batch back and runs it again. */
+#include "service/committer.h"
+
+#include "base/clock.h"
+#include "io/db.h"
+#include "service/operation.h"
+#include "store/outcome.h"
+#include "store/token.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    BACKOFF_MS = 5,
+    LOOK_MS = 8000, /* in all; then the client is told that nobody knows */
+    LOOK_PAUSE_MS = 250,
+    LOOK_END_MS = 2000,
+};
+
+struct batch {
+    struct db *db;
+    struct operation **operations;
+    size_t count;
+    struct feed_row *feed;
+    struct audit_row *audit;
+    size_t feed_count, audit_count;
+    uint64_t position, tag; /* of the first feed row: tells whether the commit happened */
+    int64_t started_us;
+};
+
+static void pause_ms(unsigned ms)
+{
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000},
+              NULL);
+}
+
+static enum err operation_check_token(struct db *db, struct operation *operation)
+{
+    if (!operation->token_id) return ERR_OK;
+    enum err error = token_is_live(db, operation->token_id, operation->now_ms);
+    if (error != ERR_DENIED) return error;
+    return problem_set(&operation->problem, 401, "invalid_token",
+                       "The service token has been revoked or has expired; use another one.");
+}
+
+/* Errors that end the transaction for all. */
+static bool ends_batch(const struct db *db, enum err error)
+{
+    return error == ERR_DB_RETRY || error == ERR_DB_LOST || error == ERR_DB_UNCERTAIN ||
+           db_is_lost(db);
+}
+
+/* Runs one operation between savepoints; its own outcome is in job.error. An error returned ends
+ * the batch. */
+static enum err operation_run(struct db *db, struct operation *operation)
+{
+    operation->problem = (struct problem){0};
+    operation->feed_count = operation->audit_count = 0;
+    operation->now_ms = clock_wall_ms();
+    enum err error = db_savepoint(db);
+    if (error) return error;
+    error = operation_check_token(db, operation);
+    if (!error) error = operation->run(db, operation);
+    if (ends_batch(db, error)) return error == ERR_DB_RETRY ? error : ERR_DB_LOST;
+    if (!error && (operation->feed_count > OPERATION_FEED_MAX ||
+                   operation->audit_count > OPERATION_AUDIT_MAX || !operation->audit_count))
+        error = ERR_INVALID; /* a bug: it must not be committed without its rows */
+    operation->job.error = error;
+    return error ? db_rollback_to_savepoint(db) : ERR_OK;
+}
+
+static void batch_collect(struct batch *batch)
+{
+    batch->feed_count = batch->audit_count = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct operation *operation = batch->operations[i];
+        if (operation->job.error) continue;
+        memcpy(batch->feed + batch->feed_count, operation->feed,
+               operation->feed_count * sizeof *operation->feed);
+        batch->feed_count += operation->feed_count;
+        memcpy(batch->audit + batch->audit_count, operation->audit,
+               operation->audit_count * sizeof *operation->audit);
+        batch->audit_count += operation->audit_count;
+    }
+    /* Without a row of its own the commit could not be found again when its outcome is unknown. */
+    if (batch->audit_count && !batch->feed_count)
+        batch->feed[batch->feed_count++] = (struct feed_row){.kind = FEED_START};
+}
+
+/* One attempt: ERR_OK when all is committed, or nothing was to be committed. */
+static enum err batch_try(struct batch *batch)
+{
+    struct db *db = batch->db;
+    enum err error = db_begin(db);
+    for (size_t i = 0; !error && i < batch->count; i++)
+        error = operation_run(db, batch->operations[i]);
+    if (!error) batch_collect(batch);
+    if (!error && batch->audit_count)
+        error = feed_append(db, clock_wall_ms(), batch->feed, batch->feed_count, batch->audit,
+                            batch->audit_count, &batch->position, &batch->tag);
+    if (error || !batch->audit_count) {
+        db_rollback(db);
+        return error;
+    }
+    batch->started_us = clock_mono_us();
+    error = db_commit(db);
+    if (error && error != ERR_DB_UNCERTAIN && !db_is_lost(db)) db_rollback(db);
+    return error;
+}
+
+/* Commits a row of one's own, so that what is visible is durable too. */
+static enum err commit_own(struct db *db)
+{
+    struct feed_row row = {.kind = FEED_START};
+    enum err error = db_begin(db);
+    if (!error) error = feed_append(db, clock_wall_ms(), &row, 1, NULL, 0, NULL, NULL);
+    if (error) {
+        db_rollback(db);
+        return error;
+    }
+    return db_commit(db);
+}
+
+static enum err look_once(const struct batch *batch, const struct db_config *config, bool *found)
+{
+    struct db *db = NULL;
+    enum err error = db_open(&db, config);
+    int64_t age_ms = (clock_mono_us() - batch->started_us) / 1000;
+    if (!error)
+        error = outcome_end_connection(db, db_connection_id(batch->db), age_ms, LOOK_END_MS);
+    if (!error) error = feed_find(db, batch->position, batch->tag, found);
+    if (!error && *found) error = commit_own(db);
+    db_close(&db);
+    return error;
+}
+
+/* The connection was lost during the commit: what became of it? */
+static enum err batch_look(const struct batch *batch, const struct db_config *config)
+{
+    bool found = false;
+    while (look_once(batch, config, &found) != ERR_OK) {
+        if (clock_mono_us() - batch->started_us > LOOK_MS * INT64_C(1000)) return ERR_DB_UNCERTAIN;
+        pause_ms(LOOK_PAUSE_MS);
+    }
+    return found ? ERR_OK : ERR_DB_LOST;
+}
+
+static void batch_run(struct batch *batch, const struct db_config *config)
+{
+    enum err error = ERR_OK;
+    for (unsigned i = 0; i < COMMITTER_TRIES; i++) {
+        error = batch_try(batch);
+        if (error != ERR_DB_RETRY) break;
+        pause_ms(randombytes_uniform(BACKOFF_MS << i) + 1);
+    }
+    if (error == ERR_DB_UNCERTAIN) error = batch_look(batch, config);
+    if (!error) return;
+    for (size_t i = 0; i < batch->count; i++)
+        batch->operations[i]->job.error = error;
+}
+
+void committer_run(struct db *db, struct operation **operations, size_t count,
+                   const struct db_config *config)
+{
+    struct batch batch = {.db = db, .operations = operations, .count = count};
+    size_t audits = count * OPERATION_AUDIT_MAX, rows = count * OPERATION_FEED_MAX + 1;
+    batch.feed = malloc(rows * sizeof *batch.feed);
+    batch.audit = malloc(audits * sizeof *batch.audit);
+    if (batch.feed && batch.audit) {
+        batch_run(&batch, config);
+    } else {
+        for (size_t i = 0; i < count; i++)
+            operations[i]->job.error = ERR_NO_MEMORY;
+    }
+    free(batch.feed);
+    free(batch.audit);
+}
+
+static void committer_run_jobs(struct db *db, struct db_job **jobs, size_t count, void *context)
+{
+    struct operation *operations[COMMITTER_BATCH_MAX];
+    for (size_t i = 0; i < count; i++)
+        operations[i] = CONTAINER_OF(jobs[i], struct operation, job);
+    committer_run(db, operations, count, context);
+}
+
+enum err committer_new(struct db_pool **out, struct uv_loop_s *loop, const struct db_config *config)
+{
+    struct db_pool_config pool = {
+        .name = "committer",
+        .db = *config,
+        .threads = 1,
+        .queue_limit = COMMITTER_QUEUE_MAX,
+        .batch_max = COMMITTER_BATCH_MAX,
+        .run_batch = committer_run_jobs,
+        .context = (void *)(uintptr_t)config,
+    };
+    return db_pool_new(out, loop, &pool);
+}
