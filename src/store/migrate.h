@@ -1,5 +1,9 @@
 /* The schema's numbered files, carried in the binary, and what of them a database has. DB thread,
- * or the main thread of a tool, with a connection of its own outside any transaction. */
+ * or the main thread of a tool, with a connection of its own outside any transaction; give it an
+ * io_timeout_s that a change of a large table fits in.
+ *
+ * MariaDB commits each change of a table by itself, so a file is not applied all or nothing: how
+ * many of its statements are done is kept, and an interrupted file goes on where it stopped. */
 #ifndef KEYMETER_STORE_MIGRATE_H
 #define KEYMETER_STORE_MIGRATE_H
 

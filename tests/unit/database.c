@@ -2,6 +2,8 @@
  * without network; stopped and removed at exit. */
 #include "database.h"
 
+#include "store/migrate.h"
+
 #include <errno.h>
 #include <ftw.h>
 #include <pwd.h>
@@ -166,6 +168,15 @@ void database_reset(void)
     if (db_open(&db, &bare) != ERR_OK) give_up(db_error_text(db));
     command(db, "DROP DATABASE IF EXISTS keymeter_test");
     command(db, "CREATE DATABASE keymeter_test CHARACTER SET utf8mb4");
+    db_close(&db);
+}
+
+void database_migrate(void)
+{
+    static struct migrate_state state;
+    database_reset();
+    struct db *db = database_open();
+    if (migrate_up(db, 1, &state) != ERR_OK) give_up(state.error);
     db_close(&db);
 }
 

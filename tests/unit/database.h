@@ -9,7 +9,7 @@
 const struct db_config *database_start(void);
 /* Drops the schema and makes it anew, empty. */
 void database_reset(void);
-/* database_reset, then the statements of schema/0001_initial.sql and what follows. */
+/* database_reset, then every file of schema/ is applied. */
 void database_migrate(void);
 /* A connection; ends the program when there is none. */
 struct db *database_open(void);
