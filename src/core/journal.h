@@ -11,7 +11,7 @@ enum {
     JOURNAL_QUOTA_FREE = 1, /* a test key: not counted against the quota */
     JOURNAL_HAS_CAP = 2,    /* its units count against the key's monthly cap too */
 };
-enum { JOURNAL_FLAGS_MAX = 31, JOURNAL_ENTRY_MAX = 112 /* bytes encoded, at most */ };
+enum { JOURNAL_FLAGS_MAX = 31, JOURNAL_ENTRY_MAX = 128 /* bytes encoded, at most */ };
 
 struct journal_entry {
     uint64_t secret_id, key_id, customer_id;
