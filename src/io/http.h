@@ -74,7 +74,11 @@ struct span http_header(const struct http_request *request, const char *name);
 /* How many headers have that name. */
 size_t http_header_count(const struct http_request *request, const char *name);
 
-/* Every answer gets Date, Content-Length, X-Request-Id, Cache-Control: no-store by the server. */
+/* Every answer gets Date, Content-Length, X-Request-Id, Cache-Control: no-store by the server.
+ *
+ * A request that is pending may be handed to a handler later, from the loop (its token had to be
+ * looked up first): on it http_reply answers as http_finish does, and http_pending changes nothing.
+ */
 MUST_USE struct verdict http_reply(struct http_request *request,
                                    const struct http_response *response);
 MUST_USE struct verdict http_pending(struct http_request *request);
