@@ -1,0 +1,261 @@
+/* Asks the operator's billing system whether a customer has paid (contract, "Billing over HTTP").
+ * Called by sign-ups and tier changes between their reserve and their commit, on the loop thread.
+ * What always holds: only a well-formed answer of 200 that says active or trialing, and no other
+ * tier, confirms; whatever cannot be understood is "cannot be asked", never "paid"; the signing
+ * secret is read for each ask and wiped after it. */
+#include "service/payment.h"
+
+#include "base/clock.h"
+#include "base/codec.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "conf/settings.h"
+#include "service/context.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <unistd.h>
+
+enum { SECRET_FILE_MAX = 4096, ANSWER_MAX = 65536, RETRY_AFTER_S = 5 };
+#define SECRET_PREFIX "whsec_"
+
+static void secret_release(struct secret **secret)
+{
+    secret_free(secret);
+}
+
+/* ---- signing (standardwebhooks.com, symmetric) ---- */
+
+static enum err key_decode(struct span text, struct secret **out)
+{
+    struct secret *key = secret_new(text.length + 1);
+    if (!key) return ERR_NO_MEMORY;
+    size_t prefix = sizeof SECRET_PREFIX - 1;
+    bool good = true;
+    if (span_starts(text, SECRET_PREFIX)) {
+        good = sodium_base642bin((unsigned char *)key->text, key->capacity, text.data + prefix,
+                                 text.length - prefix, NULL, &key->length, NULL,
+                                 sodium_base64_VARIANT_ORIGINAL) == 0 ||
+               sodium_base642bin((unsigned char *)key->text, key->capacity, text.data + prefix,
+                                 text.length - prefix, NULL, &key->length, NULL,
+                                 sodium_base64_VARIANT_ORIGINAL_NO_PADDING) == 0;
+    } else {
+        memcpy(key->text, text.data, text.length);
+        key->length = text.length;
+    }
+    if (good && key->length) {
+        *out = key;
+        return ERR_OK;
+    }
+    secret_free(&key);
+    return ERR_INVALID;
+}
+
+enum err payment_sign(struct span secret, const char *id, int64_t timestamp_s, struct span body,
+                      char out[64])
+{
+    if (!secret.length) return ERR_INVALID;
+    struct secret *key CLEANUP(secret_release) = NULL;
+    enum err error = key_decode(secret, &key);
+    if (error != ERR_OK) return error;
+    char head[96];
+    int length = snprintf(head, sizeof head, "%s.%lld.", id, (long long)timestamp_s);
+    if (length < 0 || (size_t)length >= sizeof head) return ERR_INVALID;
+    unsigned char mac[crypto_auth_hmacsha256_BYTES];
+    crypto_auth_hmacsha256_state state;
+    crypto_auth_hmacsha256_init(&state, (const unsigned char *)key->text, key->length);
+    crypto_auth_hmacsha256_update(&state, (const unsigned char *)head, (size_t)length);
+    if (body.length)
+        crypto_auth_hmacsha256_update(&state, (const unsigned char *)body.data, body.length);
+    crypto_auth_hmacsha256_final(&state, mac);
+    sodium_memzero(&state, sizeof state);
+    memcpy(out, "v1,", 3);
+    sodium_bin2base64(out + 3, 61, mac, sizeof mac, sodium_base64_VARIANT_ORIGINAL);
+    return ERR_OK;
+}
+
+/* The secret file without the line end behind it. */
+static enum err secret_read(const char *path, struct secret **out)
+{
+    struct secret *text = secret_new(SECRET_FILE_MAX + 1);
+    if (!text) return ERR_NO_MEMORY;
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    ssize_t got = file < 0 ? -1 : 0;
+    while (got >= 0 && text->length < SECRET_FILE_MAX) {
+        got = read(file, text->text + text->length, SECRET_FILE_MAX - text->length);
+        if (got < 0 && errno == EINTR) {
+            got = 0;
+            continue;
+        }
+        if (got <= 0) break;
+        text->length += (size_t)got;
+    }
+    if (file >= 0) close(file);
+    while (text->length &&
+           (text->text[text->length - 1] == '\n' || text->text[text->length - 1] == '\r'))
+        text->text[--text->length] = '\0';
+    if (got < 0 || !text->length) {
+        secret_free(&text);
+        return ERR_IO;
+    }
+    *out = text;
+    return ERR_OK;
+}
+
+/* ---- asking ---- */
+
+static void problem_refused(struct payment_ask *ask, const char *why)
+{
+    enum err denied = problem_set(&ask->problem, 402, "payment_required", "%s", why);
+    (void)denied;
+}
+
+static void problem_unknown(struct payment_ask *ask)
+{
+    enum err denied = problem_set(&ask->problem, 503, "payment_unavailable",
+                                  "The billing system could not be asked; nothing was changed, "
+                                  "try again.");
+    (void)denied;
+    ask->problem.retry_after = RETRY_AFTER_S;
+}
+
+static enum err ask_fail(struct payment_ask *ask, const char *why)
+{
+    log_event(LOG_WARN, "payment_not_asked", "%s", why);
+    problem_unknown(ask);
+    return ERR_DENIED;
+}
+
+static void body_write(struct payment_ask *ask)
+{
+    struct buf *out = &ask->body;
+    json_open(out, NULL, '{');
+    json_open(out, "customer", '{');
+    json_put_string(out, "external_id", ask->external_id);
+    json_put_string(out, "email", ask->email);
+    json_close(out, '}');
+    json_put_string(out, "tier", ask->tier);
+    json_put_string(out, "reference", ask->reference);
+    json_close(out, '}');
+}
+
+/* The four header lines; false: the secret file is of no use. */
+static bool headers_write(struct payment_ask *ask, const char *secret_file)
+{
+    struct secret *secret CLEANUP(secret_release) = NULL;
+    char id[ID_TEXT_SIZE], signature[64];
+    int64_t now_s = clock_wall_ms() / 1000;
+    id_format(id, "msg", id_new());
+    if (secret_read(secret_file, &secret) != ERR_OK) return false;
+    if (payment_sign(secret_span(secret), id, now_s, buf_span(&ask->body), signature) != ERR_OK)
+        return false;
+    size_t size = sizeof ask->header_lines[0];
+    snprintf(ask->header_lines[0], size, "Content-Type: application/json");
+    snprintf(ask->header_lines[1], size, "webhook-id: %s", id);
+    snprintf(ask->header_lines[2], size, "webhook-timestamp: %lld", (long long)now_s);
+    snprintf(ask->header_lines[3], size, "webhook-signature: %s", signature);
+    for (size_t i = 0; i < COUNT_OF(ask->header_lines); i++)
+        ask->headers[i] = ask->header_lines[i];
+    ask->headers[COUNT_OF(ask->header_lines)] = NULL;
+    return true;
+}
+
+static void call_done(struct curl_call *call, enum err error)
+{
+    struct payment_ask *ask = CONTAINER_OF(call, struct payment_ask, call);
+    enum payment_result result = PAYMENT_UNKNOWN;
+    if (error == ERR_OK) result = payment_read_answer(ask, call->status, buf_span(&call->answer));
+    if (result == PAYMENT_UNKNOWN) {
+        log_event(LOG_WARN, "payment_not_asked", "%s, status %ld: %s", err_name(error),
+                  call->status,
+                  error == ERR_OK ? "not an answer of the contract" : call->error_text);
+        problem_unknown(ask);
+    }
+    buf_done(&call->answer);
+    buf_done(&ask->body);
+    ask->done(ask, result);
+}
+
+enum err payment_check(struct service *service, struct payment_ask *ask)
+{
+    const struct settings *settings = service->settings;
+    ask->service = service;
+    ask->problem = (struct problem){0};
+    if (settings->payment.provider == PAYMENT_PROVIDER_NONE) {
+        problem_refused(ask, "This tier requires payment, and no payment provider is set up: it "
+                             "needs an approval by an admin.");
+        return ERR_DENIED;
+    }
+    ask->provider = "http";
+    body_write(ask);
+    if (ask->body.failed || !headers_write(ask, settings->payment.secret_file)) {
+        buf_done(&ask->body);
+        return ask_fail(ask, "payment.secret_file cannot be read, is empty or is not base64");
+    }
+    ask->call = (struct curl_call){
+        .url = settings->payment.url,
+        .method = "POST",
+        .headers = ask->headers,
+        .body = buf_span(&ask->body),
+        .ca_file = settings->payment.ca_file[0] ? settings->payment.ca_file : NULL,
+        .timeout_ms = settings->payment.timeout_ms,
+        .answer_limit = ANSWER_MAX,
+        .done = call_done,
+    };
+    enum err error = curl_loop_submit(service->curl, &ask->call);
+    if (error == ERR_OK) return ERR_OK;
+    buf_done(&ask->body);
+    return ask_fail(ask, error == ERR_INVALID
+                             ? "payment.url must be https, or http to a loopback address"
+                             : err_name(error));
+}
+
+/* ---- the answer ---- */
+
+/* False when the member is there and is no time. */
+static bool time_member(const json_t *object, const char *name, int64_t *wall_ms)
+{
+    const json_t *value = json_object_get(object, name);
+    if (!value || json_is_null(value)) return true;
+    return json_is_string(value) &&
+           time_parse(span_of(json_string_value(value), json_string_length(value)), wall_ms);
+}
+
+static enum payment_result answer_judge(struct payment_ask *ask, const json_t *object)
+{
+    const char *status = json_string_value(json_object_get(object, "status"));
+    const json_t *tier = json_object_get(object, "tier");
+    int64_t start = 0, end = 0;
+    if (!status || !time_member(object, "period_start", &start) ||
+        !time_member(object, "period_end", &end) || (start && end && end < start))
+        return PAYMENT_UNKNOWN;
+    if (tier && !json_is_null(tier) && !json_is_string(tier)) return PAYMENT_UNKNOWN;
+    if (!strcmp(status, "none") || !strcmp(status, "past_due")) {
+        problem_refused(ask, "The billing system has no current payment for this customer.");
+        return PAYMENT_REFUSED;
+    }
+    if (strcmp(status, "active") != 0 && strcmp(status, "trialing") != 0) return PAYMENT_UNKNOWN;
+    if (json_is_string(tier) && strcmp(json_string_value(tier), ask->tier) != 0) {
+        problem_refused(ask, "The billing system says that another tier was paid for.");
+        return PAYMENT_REFUSED;
+    }
+    snprintf(ask->status, sizeof ask->status, "%s", status);
+    ask->period_start = start;
+    ask->period_end = end;
+    return PAYMENT_CONFIRMED;
+}
+
+enum payment_result payment_read_answer(struct payment_ask *ask, long status, struct span answer)
+{
+    char error[JSON_ERROR_SIZE];
+    json_t *object = NULL;
+    if (status != 200) return PAYMENT_UNKNOWN;
+    if (json_parse_strict(answer, &object, error) != ERR_OK) return PAYMENT_UNKNOWN;
+    enum payment_result result =
+        json_is_object(object) ? answer_judge(ask, object) : PAYMENT_UNKNOWN;
+    json_decref(object);
+    return result;
+}
