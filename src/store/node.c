@@ -1,0 +1,209 @@
+/* The rows of nodes: joining, heartbeats, holding, fencing. Called by the engine's jobs on a DB
+ * thread. Always holds: a fenced incarnation is never unfenced, an incarnation's number is never
+ * used again (so rows of node are kept), and each fence has its row in the change feed. */
+#include "store/node.h"
+
+#include "base/span.h"
+#include "io/db.h"
+#include "store/feed.h"
+
+#include <string.h>
+
+enum { ATTEMPTS = 8, FENCES_AT_ONCE = 16, NAME_MAX_LENGTH = 64 };
+
+static const char find_name_sql[] = "SELECT id FROM node_name WHERE name = ? FOR UPDATE";
+static const char add_name_sql[] =
+    "INSERT INTO node_name (name, id) SELECT ?, COALESCE(MAX(id), 0) + 1 FROM node_name";
+static const char next_incarnation_sql[] =
+    "SELECT COALESCE(MAX(incarnation), 0) + 1 FROM node WHERE id = ?";
+static const char add_node_sql[] =
+    "INSERT INTO node (id, incarnation, started_at) VALUES (?, ?, ?)";
+static const char add_fold_owner_sql[] = "INSERT INTO fold_owner (node, incarnation) VALUES (?, ?)";
+static const char former_sql[] =
+    "SELECT incarnation FROM node WHERE id = ? AND incarnation < ? AND "
+    "fenced = 0 ORDER BY incarnation LIMIT 16";
+static const char fence_sql[] =
+    "UPDATE node SET fenced = 1 WHERE id = ? AND incarnation = ? AND fenced = 0";
+static const char fence_silent_sql[] = "UPDATE node SET fenced = 1 WHERE id = ? AND "
+                                       "incarnation = ? AND fenced = 0 AND heartbeat = ?";
+static const char heartbeat_sql[] = "UPDATE node SET heartbeat = heartbeat + 1 WHERE id = ? AND "
+                                    "incarnation = ? AND fenced = 0";
+static const char hold_sql[] = "SELECT 1 FROM node WHERE id = ? AND incarnation = ? AND fenced = 0 "
+                               "LOCK IN SHARE MODE";
+static const char list_sql[] = "SELECT id, incarnation, fenced, heartbeat, started_at FROM node "
+                               "ORDER BY fenced, started_at DESC, id, incarnation DESC LIMIT ?";
+
+static struct feed_row fence_row(unsigned id, unsigned incarnation)
+{
+    return (struct feed_row){.kind = FEED_FENCE, .subject = (uint64_t)id << 32 | incarnation};
+}
+
+/* ---- joining ---- */
+
+static enum err take_id(struct db *db, const char *name, unsigned *id)
+{
+    struct db_rows rows;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        enum err error = db_query(db, find_name_sql, DB_VALUES(db_text(name)), &rows);
+        if (error) return error;
+        bool found = db_next(&rows);
+        if (found) *id = (unsigned)db_get_u64(&rows, 0);
+        db_finish(&rows);
+        if (found) return *id <= NODE_ID_MAX ? ERR_OK : ERR_FULL;
+        error = db_execute(db, add_name_sql, DB_VALUES(db_text(name)), NULL);
+        /* Another new node took the number in this moment. */
+        if (error) return error == ERR_EXISTS ? ERR_DB_RETRY : error;
+    }
+    return ERR_DB;
+}
+
+static enum err add_incarnation(struct db *db, unsigned id, int64_t now_ms, unsigned *incarnation)
+{
+    struct db_rows rows;
+    enum err error = db_query(db, next_incarnation_sql, DB_VALUES(db_u64(id)), &rows);
+    if (error) return error;
+    *incarnation = db_next(&rows) ? (unsigned)db_get_u64(&rows, 0) : 1;
+    db_finish(&rows);
+    error = db_execute(db, add_node_sql,
+                       DB_VALUES(db_u64(id), db_u64(*incarnation), db_i64(now_ms)), NULL);
+    if (error) return error;
+    return db_execute(db, add_fold_owner_sql, DB_VALUES(db_u64(id), db_u64(*incarnation)), NULL);
+}
+
+/* The unfenced ones before `incarnation`, a handful at a time; in practice at most one. */
+static enum err fence_some_former(struct db *db, unsigned id, unsigned incarnation, int64_t now_ms,
+                                  size_t *count)
+{
+    struct feed_row feed[FENCES_AT_ONCE];
+    struct db_rows rows;
+    *count = 0;
+    enum err error = db_query(db, former_sql, DB_VALUES(db_u64(id), db_u64(incarnation)), &rows);
+    if (error) return error;
+    while (*count < FENCES_AT_ONCE && db_next(&rows)) {
+        feed[(*count)++] = fence_row(id, (unsigned)db_get_u64(&rows, 0));
+    }
+    db_finish(&rows);
+    for (size_t i = 0; i < *count; i++) {
+        uint64_t former = feed[i].subject & UINT32_MAX;
+        error = db_execute(db, fence_sql, DB_VALUES(db_u64(id), db_u64(former)), NULL);
+        if (error) return error;
+    }
+    return *count ? feed_append(db, now_ms, feed, *count, NULL, 0, NULL, NULL) : ERR_OK;
+}
+
+static enum err join_once(struct db *db, const char *name, int64_t now_ms, unsigned *id,
+                          unsigned *incarnation)
+{
+    size_t fenced = FENCES_AT_ONCE;
+    enum err error = db_begin(db);
+    if (!error) error = take_id(db, name, id);
+    if (!error) error = add_incarnation(db, *id, now_ms, incarnation);
+    while (!error && fenced == FENCES_AT_ONCE) {
+        error = fence_some_former(db, *id, *incarnation, now_ms, &fenced);
+    }
+    if (!error) return db_commit(db);
+    db_rollback(db);
+    return error;
+}
+
+static bool is_name(const char *name)
+{
+    size_t length = name ? strlen(name) : 0;
+    for (size_t i = 0; i < length; i++) {
+        if (name[i] <= ' ' || name[i] > '~') return false;
+    }
+    return length > 0 && length <= NAME_MAX_LENGTH;
+}
+
+enum err node_join(struct db *db, const char *name, int64_t now_ms, unsigned *id,
+                   unsigned *incarnation)
+{
+    enum err error = ERR_DB_RETRY;
+    if (!is_name(name)) return ERR_INVALID;
+    for (int attempt = 0; error == ERR_DB_RETRY && attempt < ATTEMPTS; attempt++) {
+        error = join_once(db, name, now_ms, id, incarnation);
+    }
+    return error;
+}
+
+/* ---- alive ---- */
+
+enum err node_heartbeat(struct db *db, unsigned id, unsigned incarnation)
+{
+    uint64_t affected;
+    enum err error =
+        db_execute(db, heartbeat_sql, DB_VALUES(db_u64(id), db_u64(incarnation)), &affected);
+    if (error) return error;
+    return affected == 1 ? ERR_OK : ERR_FENCED;
+}
+
+enum err node_hold(struct db *db, unsigned id, unsigned incarnation)
+{
+    struct db_rows rows;
+    enum err error = db_query(db, hold_sql, DB_VALUES(db_u64(id), db_u64(incarnation)), &rows);
+    if (error) return error;
+    bool held = db_next(&rows);
+    db_finish(&rows);
+    return held ? ERR_OK : ERR_FENCED;
+}
+
+enum err node_list(struct db *db, struct node_row *out, size_t capacity, size_t *count)
+{
+    struct db_rows rows;
+    *count = 0;
+    enum err error = db_query(db, list_sql, DB_VALUES(db_u64(capacity)), &rows);
+    if (error) return error;
+    while (*count < capacity && db_next(&rows)) {
+        out[(*count)++] = (struct node_row){
+            .id = (unsigned)db_get_u64(&rows, 0),
+            .incarnation = (unsigned)db_get_u64(&rows, 1),
+            .fenced = db_get_i64(&rows, 2) != 0,
+            .heartbeat = db_get_i64(&rows, 3),
+            .started_at = db_get_i64(&rows, 4),
+        };
+    }
+    db_finish(&rows);
+    return ERR_OK;
+}
+
+/* ---- fencing ---- */
+
+/* Runs the update and, when it changed the row, appends the feed row, in one transaction. */
+static enum err fence_once(struct db *db, int64_t now_ms, unsigned id, unsigned incarnation,
+                           const int64_t *heartbeat_seen)
+{
+    uint64_t affected = 0;
+    struct feed_row feed = fence_row(id, incarnation);
+    enum err error = db_begin(db);
+    if (!error && heartbeat_seen) {
+        error = db_execute(db, fence_silent_sql,
+                           DB_VALUES(db_u64(id), db_u64(incarnation), db_i64(*heartbeat_seen)),
+                           &affected);
+    } else if (!error) {
+        error = db_execute(db, fence_sql, DB_VALUES(db_u64(id), db_u64(incarnation)), &affected);
+    }
+    if (!error && affected == 0) error = ERR_NOT_FOUND;
+    if (!error) error = feed_append(db, now_ms, &feed, 1, NULL, 0, NULL, NULL);
+    if (!error) return db_commit(db);
+    db_rollback(db);
+    return error;
+}
+
+enum err node_fence(struct db *db, int64_t now_ms, unsigned id, unsigned incarnation,
+                    int64_t heartbeat_seen)
+{
+    enum err error = ERR_DB_RETRY;
+    for (int attempt = 0; error == ERR_DB_RETRY && attempt < ATTEMPTS; attempt++) {
+        error = fence_once(db, now_ms, id, incarnation, &heartbeat_seen);
+    }
+    return error;
+}
+
+enum err node_leave(struct db *db, int64_t now_ms, unsigned id, unsigned incarnation)
+{
+    enum err error = ERR_DB_RETRY;
+    for (int attempt = 0; error == ERR_DB_RETRY && attempt < ATTEMPTS; attempt++) {
+        error = fence_once(db, now_ms, id, incarnation, NULL);
+    }
+    return error == ERR_NOT_FOUND ? ERR_FENCED : error;
+}
