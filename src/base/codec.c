@@ -177,7 +177,7 @@ static bool take_offset(struct span text, int64_t *seconds)
     unsigned hour, minute;
     if (!take_digits(&rest, 2, ':', &hour) || !take_digits(&rest, 2, 0, &minute)) return false;
     if (hour > 23 || minute > 59) return false;
-    *seconds = (west ? -1 : 1) * (int64_t)(hour * 3600 + minute * 60);
+    *seconds = (west ? -1 : 1) * ((int64_t)hour * 3600 + (int64_t)minute * 60);
     return true;
 }
 
@@ -198,8 +198,8 @@ bool time_parse(struct span text, int64_t *wall_ms)
     if (year < 1970 || month < 1 || month > 12 || day < 1 || day > days_of_month(year, month) ||
         hour > 23 || minute > 59 || second > 59)
         return false;
-    int64_t seconds =
-        days_from_date(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset;
+    int64_t seconds = days_from_date(year, month, day) * 86400 + (int64_t)hour * 3600 +
+                      (int64_t)minute * 60 + second - offset;
     if (seconds < 0 || seconds > 253402300799) return false;
     *wall_ms = seconds * 1000 + ms;
     return true;

@@ -13,7 +13,7 @@ struct secret {
 
 enum { SECRET_SHOWN = 10, SECRET_SHOWN_SIZE = 14 };
 
-/* `size` bytes with the NUL, size > 0. NULL on no memory (or no lockable memory). */
+/* `size` bytes with the NUL, size > 0. NULL on no memory. */
 MUST_USE struct secret *secret_new(size_t size);
 /* A copy of the text; NULL on no memory. */
 MUST_USE struct secret *secret_copy(struct span text);

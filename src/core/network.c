@@ -115,11 +115,12 @@ static bool parse_parts(struct span text, unsigned char bytes[16], unsigned *len
     const char *slash = text.length ? memchr(text.data, '/', text.length) : NULL;
     struct span head = {text.data, slash ? (size_t)(slash - text.data) : text.length};
     if (!parse_bytes(head, bytes, length)) return false;
-    *prefix = *length * 8;
+    uint64_t bits = (uint64_t)*length * 8;
+    *prefix = bits;
     if (!slash) return true;
     struct span tail = {slash + 1, text.length - head.length - 1};
     if (tail.length > 1 && tail.data[0] == '0') return false;
-    return u64_parse(tail, *length * 8, prefix);
+    return u64_parse(tail, bits, prefix);
 }
 
 enum err network_parse(struct span text, struct network *network, char error[NETWORK_ERROR_SIZE])

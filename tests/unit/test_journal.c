@@ -161,6 +161,11 @@ static void cut_or_damaged_is_never_whole(void **state)
         assert_int_equal(read_all(span_of(cut, length), &count), ERR_INVALID);
         free(cut);
     }
+    buf.data[buf.length - 1]++; /* the count */
+    assert_int_equal(read_all(buf_span(&buf), &count), ERR_INVALID);
+    buf.data[buf.length - 1]--;
+    assert_int_equal(read_all(buf_span(&buf), &count), ERR_NOT_FOUND);
+    assert_int_equal(count, 40);
     buf_add_char(&buf, 0);
     assert_int_equal(read_all(buf_span(&buf), &count), ERR_INVALID);
     buf.data[0] = 2;
