@@ -43,6 +43,9 @@ MUST_USE enum err db_open(struct db **out, const struct db_config *config);
 void db_close(struct db **db);
 /* The server's id of this connection, for KILL and the process list. */
 uint64_t db_connection_id(const struct db *db);
+/* A number that no other connection of this process has or had: tells a reconnection, also when a
+ * restarted server gives the same id again. */
+uint64_t db_serial(const struct db *db);
 /* True once the connection failed; every later call gives ERR_DB_LOST. */
 bool db_is_lost(const struct db *db);
 /* Text of the last failure (server or client message), for logs. Never contains parameters. */

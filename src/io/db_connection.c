@@ -313,8 +313,10 @@ enum err db_open(struct db **out, const struct db_config *config)
     pthread_once(&once, library_start);
 
     *out = NULL;
+    static _Atomic uint64_t last_serial;
     struct db *db = calloc(1, sizeof *db);
     if (!db) return ERR_NO_MEMORY;
+    db->serial = ++last_serial;
     db->mysql = mysql_init(NULL);
     if (!db->mysql) {
         free(db);
@@ -335,6 +337,11 @@ void db_close(struct db **db)
     mysql_close((*db)->mysql);
     free(*db);
     *db = NULL;
+}
+
+uint64_t db_serial(const struct db *db)
+{
+    return db->serial;
 }
 
 uint64_t db_connection_id(const struct db *db)

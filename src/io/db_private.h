@@ -12,6 +12,7 @@ enum { DB_ERROR_TEXT_SIZE = 256 };
 
 struct db {
     MYSQL *mysql;
+    uint64_t serial;
     bool lost;
     bool in_transaction; /* as the server said with its last answer */
     bool doomed; /* the server rolled the transaction back: nothing more until db_rollback */
