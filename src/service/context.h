@@ -5,6 +5,7 @@
 
 struct uv_loop_s;
 struct settings;
+struct db_config;
 struct db_pool;
 struct curl_loop;
 struct keyring;
@@ -15,6 +16,7 @@ struct service {
     struct uv_loop_s *loop;
     const struct settings *settings; /* conf/settings.h; any thread, never changes */
     const struct keyring *keyring;   /* crypto/keyring.h; any thread, never changes */
+    const struct db_config *database; /* how to connect; never changes */
     struct db_pool *committer;       /* one thread, merges operations (service/committer.h) */
     struct db_pool *readers;         /* two threads, one consistent snapshot a job */
     struct curl_loop *curl;

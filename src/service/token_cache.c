@@ -13,13 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 32768 }; /* a power of two, at least three times TOKENS_MAX */
+enum { SLOTS = 32768, CHANGES = 64 }; /* a power of two, at least three times TOKENS_MAX */
 
 struct token_cache {
     struct service *service;
     uint64_t generation; /* moves whenever something is dropped */
     unsigned count;
     bool loading;
+    uint64_t changes[CHANGES]; /* token ids by generation modulo CHANGES; 0: none */
     struct token_entry *slots[SLOTS];
 };
 
@@ -50,7 +51,7 @@ static void entry_free(struct token_entry *entry)
 
 void token_cache_clear(struct token_cache *cache)
 {
-    cache->generation++;
+    cache->changes[++cache->generation % CHANGES] = 0;
     cache->count = 0;
     for (size_t i = 0; i < SLOTS; i++) {
         entry_free(cache->slots[i]);
@@ -120,9 +121,22 @@ const struct token_entry *token_cache_find(struct token_cache *cache, const unsi
     return NULL;
 }
 
+uint64_t token_cache_generation(const struct token_cache *cache)
+{
+    return cache->generation;
+}
+
+bool token_cache_changed_since(const struct token_cache *cache, uint64_t since, uint64_t token_id)
+{
+    if (cache->generation - since >= CHANGES) return true;
+    for (uint64_t at = since + 1; at <= cache->generation; at++)
+        if (cache->changes[at % CHANGES] == token_id) return true;
+    return false;
+}
+
 void token_cache_changed(struct token_cache *cache, uint64_t token_id)
 {
-    cache->generation++;
+    cache->changes[++cache->generation % CHANGES] = token_id;
     for (size_t i = 0; i < SLOTS; i++) {
         if (!cache->slots[i] || cache->slots[i]->id != token_id) continue;
         slot_remove(cache, i);

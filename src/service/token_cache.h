@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "io/db.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct service;
@@ -36,6 +37,10 @@ void token_cache_reload(struct token_cache *cache);
 const struct token_entry *token_cache_find(struct token_cache *cache, const unsigned char hash[32]);
 /* By the meter on FEED_TOKEN: drops the entry, and poisons reads in flight. */
 void token_cache_changed(struct token_cache *cache, uint64_t token_id);
+/* For a call that was let in earlier and is answered now: true when a FEED_TOKEN row has named its
+ * token since token_cache_generation gave `since`. */
+uint64_t token_cache_generation(const struct token_cache *cache);
+bool token_cache_changed_since(const struct token_cache *cache, uint64_t since, uint64_t token_id);
 /* Drops everything (a database connection was lost). */
 void token_cache_clear(struct token_cache *cache);
 

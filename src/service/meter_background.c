@@ -1,0 +1,180 @@
+/* What runs beside the calls: the heartbeat with a look at the other nodes, and the fold. Loop
+ * thread, but for the _run functions. A node is fenced only after this one's own successive reads,
+ * at most 3 s apart, saw its counter unchanged for 15 s by CLOCK_BOOTTIME; wall clocks play no
+ * part. */
+#include "service/meter_private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "store/node.h"
+
+#include <stdlib.h>
+
+enum {
+    PERIOD_US = 1000 * 1000,
+    SILENCE_MS = 15 * 1000,
+    READ_GAP_MS = 3 * 1000,
+    FOLD_ROUNDS = 8,
+    FEED_KEEP_MS = 3600 * 1000,
+    NODES_MAX = 64,
+};
+
+struct beat_job {
+    struct db_job job;
+    struct meter *meter;
+    unsigned node, incarnation;
+    struct node_row nodes[NODES_MAX];
+    size_t count;
+    bool fence; /* instead: fence this one */
+    struct node_watch silent;
+    int64_t now_ms;
+};
+
+struct fold_job {
+    struct db_job job;
+    struct meter *meter;
+    unsigned node, incarnation;
+    int64_t now_ms;
+    uint64_t folded;
+};
+
+static enum err beat_run(struct db *db, struct db_job *job)
+{
+    struct beat_job *beat = CONTAINER_OF(job, struct beat_job, job);
+    if (beat->fence)
+        return node_fence(db, beat->now_ms, beat->silent.id, beat->silent.incarnation,
+                          beat->silent.heartbeat);
+    enum err error = node_heartbeat(db, beat->node, beat->incarnation);
+    if (!error) error = node_list(db, beat->nodes, NODES_MAX, &beat->count);
+    return error;
+}
+
+static struct node_watch *watch_get(struct meter *meter, const struct node_row *row)
+{
+    for (unsigned i = 0; i < meter->watch_count; i++)
+        if (meter->watches[i].id == row->id && meter->watches[i].incarnation == row->incarnation)
+            return &meter->watches[i];
+    unsigned at = meter->watch_count < COUNT_OF(meter->watches) ? meter->watch_count++ : 0;
+    meter->watches[at] = (struct node_watch){.id = row->id, .incarnation = row->incarnation};
+    return &meter->watches[at];
+}
+
+static void beat_submit(struct meter *meter, const struct node_watch *fence);
+
+/* One more look at another node's heartbeat. True: it has been silent long enough. */
+static bool watch_look(struct node_watch *watch, int64_t heartbeat, int64_t now_ms)
+{
+    bool gap = !watch->read_ms || now_ms - watch->read_ms > READ_GAP_MS;
+    watch->read_ms = now_ms;
+    if (gap || watch->heartbeat != heartbeat) {
+        watch->heartbeat = heartbeat;
+        watch->since_ms = now_ms;
+        return false;
+    }
+    return now_ms - watch->since_ms >= SILENCE_MS;
+}
+
+static void nodes_look(struct meter *meter, const struct beat_job *beat)
+{
+    int64_t now_ms = clock_boot_ms();
+    unsigned live = 0;
+    const struct node_watch *silent = NULL;
+    for (size_t i = 0; i < beat->count; i++) {
+        const struct node_row *row = &beat->nodes[i];
+        if (row->fenced) continue;
+        live++;
+        if (row->id == meter->node) continue;
+        struct node_watch *watch = watch_get(meter, row);
+        if (watch_look(watch, row->heartbeat, now_ms)) silent = watch;
+    }
+    meter->live_nodes = live ? live : 1;
+    if (!silent) return;
+    log_event(LOG_WARN, "node_silent", "fencing node %u, incarnation %u", silent->id,
+              silent->incarnation);
+    beat_submit(meter, silent);
+}
+
+static void beat_done(struct db_job *job, enum err error)
+{
+    struct beat_job *beat = CONTAINER_OF(job, struct beat_job, job);
+    struct meter *meter = beat->meter;
+    bool current = beat->node == meter->node && beat->incarnation == meter->incarnation;
+    meter->heartbeat_flying = false;
+    if (!error && !beat->fence) nodes_look(meter, beat);
+    if (error == ERR_FENCED && current && meter->state == METER_SERVING) {
+        log_event(LOG_ERROR, "fenced", "this node was fenced; joining anew");
+        meter_join(meter);
+    }
+    free(beat);
+}
+
+static void beat_submit(struct meter *meter, const struct node_watch *fence)
+{
+    struct beat_job *beat = calloc(1, sizeof *beat);
+    if (!beat) return;
+    beat->job = (struct db_job){.run = beat_run, .done = beat_done};
+    beat->meter = meter;
+    beat->node = meter->node;
+    beat->incarnation = meter->incarnation;
+    beat->now_ms = clock_wall_ms();
+    if (fence) {
+        beat->fence = true;
+        beat->silent = *fence;
+    }
+    meter->heartbeat_flying = true;
+    if (db_submit(meter->background, &beat->job) == ERR_OK) return;
+    meter->heartbeat_flying = false;
+    free(beat);
+}
+
+static enum err fold_run(struct db *db, struct db_job *job)
+{
+    struct fold_job *fold = CONTAINER_OF(job, struct fold_job, job);
+    struct fold_owner owners[FOLD_OWNERS_MAX];
+    size_t count;
+    enum err error = fold_owners(db, owners, &count);
+    for (size_t i = 0; i < count && !error; i++) {
+        size_t folded = 1;
+        for (int round = 0; round < FOLD_ROUNDS && folded && !error; round++) {
+            error = fold_one(db, fold->node, fold->incarnation, &owners[i], fold->now_ms, &folded);
+            fold->folded += folded;
+        }
+        if (error == ERR_DB_RETRY) error = ERR_OK; /* the next second tries again */
+    }
+    if (!error) error = feed_prune(db, fold->now_ms - FEED_KEEP_MS);
+    return error == ERR_DB_RETRY ? ERR_OK : error;
+}
+
+static void fold_done(struct db_job *job, enum err error)
+{
+    struct fold_job *fold = CONTAINER_OF(job, struct fold_job, job);
+    fold->meter->fold_flying = false;
+    fold->meter->stats.folded_rows += fold->folded;
+    if (error) log_event(LOG_WARN, "fold_failed", "%s", err_name(error));
+    free(fold);
+}
+
+static void fold_submit(struct meter *meter)
+{
+    struct fold_job *fold = calloc(1, sizeof *fold);
+    if (!fold) return;
+    fold->job = (struct db_job){.run = fold_run, .done = fold_done};
+    fold->meter = meter;
+    fold->node = meter->node;
+    fold->incarnation = meter->incarnation;
+    fold->now_ms = clock_wall_ms();
+    meter->fold_flying = true;
+    if (db_submit(meter->background, &fold->job) == ERR_OK) return;
+    meter->fold_flying = false;
+    free(fold);
+}
+
+void background_start(struct meter *meter)
+{
+    int64_t now_us = clock_mono_us();
+    if (meter->state != METER_SERVING || now_us - meter->heartbeat_us < PERIOD_US) return;
+    meter->heartbeat_us = now_us;
+    leases_housekeep(meter);
+    if (!meter->heartbeat_flying) beat_submit(meter, NULL);
+    if (!meter->fold_flying) fold_submit(meter);
+}

@@ -1,0 +1,340 @@
+/* Batches: what is decided is closed into a batch, the flusher reads the feed and inserts the
+ * journal row, then the answers go out. Loop thread, but for batch_run. One batch is under way at a
+ * time, the next one fills meanwhile. A batch is closed before its feed read is sent; when the feed
+ * has news, the calls it may concern are decided again before anything is inserted. */
+#include "service/meter_private.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+
+enum { CARRY_MAX = 65536, CARRY_WAIT_US = 1000 * 1000, FEED_IDLE_US = 50 * 1000 };
+
+enum err carry_add(struct meter *meter, const struct journal_entry *entry)
+{
+    if (!meter->carry_count) meter->carry_since_us = clock_mono_us();
+    for (size_t i = meter->carry_count, looked = 0; i && looked < 8; i--, looked++) {
+        struct journal_entry *other = &meter->carry[i - 1];
+        if (other->secret_id != entry->secret_id || other->hour != entry->hour ||
+            other->period_start != entry->period_start)
+            continue;
+        other->units += entry->units;
+        other->denied_quota += entry->denied_quota;
+        other->denied_rate += entry->denied_rate;
+        other->denied_other += entry->denied_other;
+        return ERR_OK;
+    }
+    if (meter->carry_count == meter->carry_room) {
+        size_t room = meter->carry_room ? meter->carry_room * 2 : 256;
+        if (room > CARRY_MAX) return ERR_FULL;
+        struct journal_entry *more = realloc(meter->carry, room * sizeof *more);
+        if (!more) return ERR_NO_MEMORY;
+        meter->carry = more;
+        meter->carry_room = room;
+    }
+    meter->carry[meter->carry_count++] = *entry;
+    return ERR_OK;
+}
+
+/* ---- DB thread ---- */
+static enum err batch_run(struct db *db, struct db_job *job)
+{
+    struct meter_batch *batch = CONTAINER_OF(job, struct meter_batch, job);
+    batch->used_connection = db_serial(db);
+    batch->server_connection = db_connection_id(db);
+    if (batch->used_connection != batch->connection) {
+        batch->connection_changed = true;
+        return ERR_DB_LOST;
+    }
+    if (!batch->feed_done) {
+        enum err error = feed_read(db, batch->from, &batch->arena, &batch->feed);
+        if (error || batch->feed.count) return error;
+    }
+    if (!batch->payload.length) return ERR_OK;
+    batch->insert_sent = true;
+    return journal_insert(db, batch->id, buf_span(&batch->payload));
+}
+
+/* ---- loop ---- */
+void batch_end(struct meter *meter, struct meter_batch **batch)
+{
+    (void)meter;
+    if (!*batch) return;
+    for (size_t i = 0; i < (*batch)->orphan_count; i++)
+        (*batch)->orphans[i].budget->orphans--;
+    buf_done(&(*batch)->payload);
+    arena_done(&(*batch)->arena);
+    free((*batch)->entries);
+    free((*batch)->orphans);
+    free(*batch);
+    *batch = NULL;
+}
+
+static struct meter_batch *batch_new(struct meter *meter)
+{
+    struct meter_batch *batch = calloc(1, sizeof *batch);
+    if (!batch) return NULL;
+    batch->meter = meter;
+    batch->payload.limit = 8 << 20;
+    list_init(&batch->calls);
+    return batch;
+}
+
+/* The carry goes into this batch's payload, and back if it comes to nothing. */
+static void carry_take(struct meter *meter, struct meter_batch *batch)
+{
+    if (!meter->carry_count) return;
+    batch->entries = meter->carry;
+    batch->carry_count = meter->carry_count;
+    meter->carry = NULL;
+    meter->carry_count = meter->carry_room = 0;
+}
+
+static void carry_return(struct meter *meter, struct meter_batch *batch)
+{
+    for (size_t i = 0; i < batch->carry_count; i++)
+        if (carry_add(meter, &batch->entries[i]) != ERR_OK)
+            log_event(LOG_ERROR, "carry_full", "counts of denied calls were dropped");
+    batch->carry_count = 0;
+}
+
+/* Merges the calls into one entry a secret, as long as hour and period agree. */
+static void batch_encode(struct meter_batch *batch)
+{
+    struct journal_entry stack[256], *entries = stack;
+    size_t count = 0, room = 0;
+    for (struct list *at = batch->calls.next; at != &batch->calls; at = at->next)
+        room++;
+    if (room > COUNT_OF(stack)) entries = calloc(room, sizeof *entries);
+    if (!entries) {
+        batch->payload.failed = true;
+        return;
+    }
+    for (struct list *at = batch->calls.next; at != &batch->calls; at = at->next) {
+        struct verify_call *call = CONTAINER_OF(at, struct verify_call, link);
+        struct meter_secret *secret = call->secret;
+        if (!secret->key || call->code == VERIFY_UNAVAILABLE) continue;
+        struct journal_entry entry = call_entry(call);
+        struct journal_entry *same = secret->entry ? &entries[secret->entry - 1] : NULL;
+        if (!same || same->hour != entry.hour || same->period_start != entry.period_start) {
+            entries[count++] = entry;
+            secret->entry = (unsigned)count;
+            continue;
+        }
+        same->units += entry.units;
+        same->allowed += entry.allowed;
+        same->denied_quota += entry.denied_quota;
+        same->denied_rate += entry.denied_rate;
+        same->denied_other += entry.denied_other;
+        if (!entry.last_used_ms) continue;
+        same->last_used_ms = entry.last_used_ms;
+        same->network_length = entry.network_length;
+        memcpy(same->network, entry.network, sizeof same->network);
+    }
+    struct journal_writer writer;
+    journal_encode_begin(&writer, &batch->payload);
+    for (size_t i = 0; i < count; i++)
+        journal_encode_entry(&writer, &entries[i]);
+    for (size_t i = 0; i < batch->carry_count; i++)
+        journal_encode_entry(&writer, &batch->entries[i]);
+    journal_encode_end(&writer);
+    for (struct list *at = batch->calls.next; at != &batch->calls; at = at->next)
+        CONTAINER_OF(at, struct verify_call, link)->secret->entry = 0;
+    if (entries != stack) free(entries);
+}
+
+static bool batch_has_allowed(const struct meter_batch *batch)
+{
+    for (struct list *at = batch->calls.next; at != &batch->calls; at = at->next)
+        if (CONTAINER_OF(at, struct verify_call, link)->code == VERIFY_VALID) return true;
+    return false;
+}
+
+/* Denied calls alone need the feed read, not the insert: their counts go with a later one. */
+static void batch_prepare(struct meter *meter, struct meter_batch *batch)
+{
+    int64_t now_us = clock_mono_us();
+    bool carry_due = meter->carry_count && now_us - meter->carry_since_us > CARRY_WAIT_US;
+    buf_clear(&batch->payload);
+    if (!batch_has_allowed(batch) && !carry_due) return;
+    carry_take(meter, batch);
+    batch_encode(batch);
+    batch->id = (struct journal_id){meter->node, meter->incarnation, ++meter->seq};
+}
+
+static void batch_done(struct db_job *job, enum err error);
+
+static void batch_send(struct meter *meter, struct meter_batch *batch)
+{
+    batch->job = (struct db_job){.run = batch_run, .done = batch_done};
+    batch->from = meter->applied;
+    batch->connection = meter->connection;
+    batch->insert_sent = batch->connection_changed = false;
+    batch->closed_us = clock_mono_us();
+    meter->feed_idle_us = batch->closed_us;
+    meter->flying = batch;
+    if (batch->payload.failed || db_submit(meter->flusher, &batch->job) != ERR_OK) {
+        meter->flying = NULL;
+        batch_done(&batch->job, ERR_NO_MEMORY);
+    }
+}
+
+void batch_start(struct meter *meter)
+{
+    if (meter->flying || meter->unresolved) return;
+    if (meter->state != METER_SERVING && meter->state != METER_STOPPING) return;
+    int64_t now_us = clock_mono_us();
+    bool carry_due =
+        meter->carry_count && (meter->stop_asked || now_us - meter->carry_since_us > CARRY_WAIT_US);
+    if (list_empty(&meter->open) && !carry_due && now_us - meter->feed_idle_us < FEED_IDLE_US)
+        return;
+    struct meter_batch *batch = batch_new(meter);
+    if (!batch) return;
+    list_splice(&batch->calls, &meter->open);
+    for (struct list *at = batch->calls.next; at != &batch->calls; at = at->next)
+        CONTAINER_OF(at, struct verify_call, link)->batch = batch;
+    batch_prepare(meter, batch);
+    batch_send(meter, batch);
+}
+
+static void denied_carry(struct meter *meter, const struct verify_call *call)
+{
+    if (!call->secret->key || call->code == VERIFY_VALID || call->code == VERIFY_UNAVAILABLE)
+        return;
+    struct journal_entry entry = call_entry(call);
+    if (carry_add(meter, &entry) != ERR_OK)
+        log_event(LOG_ERROR, "carry_full", "counts of denied calls were dropped");
+}
+
+/* Everything is through: the answers go out. */
+void batch_answer(struct meter *meter, struct meter_batch *batch)
+{
+    bool inserted = batch->payload.length != 0;
+    meter->stats.batches++;
+    if (inserted) {
+        meter->stats.inserts++;
+        meter->stats.commit_us_total += (uint64_t)(clock_mono_us() - batch->closed_us);
+    }
+    for (struct list *link; (link = list_shift(&batch->calls));) {
+        struct verify_call *call = CONTAINER_OF(link, struct verify_call, link);
+        call->batch = NULL;
+        if (!inserted) denied_carry(meter, call);
+        meter->stats.batched_calls++;
+        call_answer(meter, call, call->code);
+    }
+    /* A charge whose caller was answered 503 meanwhile is given back with the next insert. */
+    for (size_t i = 0; inserted && i < batch->orphan_count; i++) {
+        struct meter_orphan *orphan = &batch->orphans[i];
+        if (carry_add(meter, &orphan->refund) != ERR_OK) continue; /* stays charged */
+        orphan->budget->spent += (uint64_t)orphan->refund.units;   /* negative: given back */
+    }
+    batch_end(meter, &batch);
+}
+
+/* Charges of callers answered 503 meanwhile, which now will not be written. */
+static void orphans_uncharge(struct meter_batch *batch)
+{
+    for (size_t i = 0; i < batch->orphan_count; i++) {
+        batch->orphans[i].budget->spent += (uint64_t)batch->orphans[i].refund.units;
+        batch->orphans[i].budget->orphans--;
+    }
+    batch->orphan_count = 0;
+}
+
+/* Nothing was written: every call is decided again, charges are taken back. */
+void batch_undo(struct meter *meter, struct meter_batch *batch)
+{
+    for (struct list *at = batch->calls.next; at != &batch->calls; at = at->next) {
+        struct verify_call *call = CONTAINER_OF(at, struct verify_call, link);
+        call->batch = NULL;
+        call_uncharge(call);
+    }
+    orphans_uncharge(batch);
+    carry_return(meter, batch);
+    calls_decide(meter, &batch->calls);
+    batch_end(meter, &batch);
+}
+
+static bool call_is_stale(const struct meter *meter, const struct verify_call *call)
+{
+    if (!secret_is_current(meter, call->secret) || meter->tiers_stale) return true;
+    return call->budget && call->budget->void_;
+}
+
+/* The feed had news: what they may concern is decided again (and so joins a later batch), the rest
+ * is inserted under the read that was just made. */
+static void batch_feed_news(struct meter *meter, struct meter_batch *batch)
+{
+    feed_apply(meter, &batch->feed);
+    struct list stale;
+    list_init(&stale);
+    for (struct list *at = batch->calls.next, *next; at != &batch->calls; at = next) {
+        next = at->next;
+        struct verify_call *call = CONTAINER_OF(at, struct verify_call, link);
+        if (!call_is_stale(meter, call)) continue;
+        call->batch = NULL;
+        call_uncharge(call);
+        list_remove(at);
+        list_append(&stale, at);
+    }
+    orphans_uncharge(batch);
+    carry_return(meter, batch);
+    calls_decide(meter, &stale);
+    batch->feed_done = true;
+    batch_prepare(meter, batch);
+    batch_send(meter, batch);
+}
+
+static void batch_done(struct db_job *job, enum err error)
+{
+    struct meter_batch *batch = CONTAINER_OF(job, struct meter_batch, job);
+    struct meter *meter = batch->meter;
+    meter->flying = NULL;
+    if (!error && batch->feed.count && !batch->feed_done) {
+        batch_feed_news(meter, batch);
+        return;
+    }
+    if (!error) {
+        batch_answer(meter, batch);
+        return;
+    }
+    bool lost = error == ERR_DB_LOST || error == ERR_DB_UNCERTAIN || error == ERR_NOT_FOUND;
+    if (batch->insert_sent && (error == ERR_DB_LOST || error == ERR_DB_UNCERTAIN)) {
+        log_event(LOG_WARN, "batch_uncertain", "connection lost while a batch was committed");
+        meter_resolve(meter, batch);
+        return;
+    }
+    if (error == ERR_FENCED)
+        log_event(LOG_ERROR, "fenced", "this node was fenced");
+    else if (!lost)
+        log_event(LOG_WARN, "batch_failed", "%s", err_name(error));
+    if (error == ERR_FENCED)
+        meter_join(meter);
+    else if (lost)
+        meter_sync(meter);
+    batch_undo(meter, batch);
+}
+
+/* The call is about to be answered 503 while its batch is under way. */
+void batch_orphan(struct meter *meter, struct verify_call *call)
+{
+    (void)meter;
+    struct meter_batch *batch = call->batch;
+    call->batch = NULL;
+    if (!call->charged) return;
+    if (batch->orphan_count == batch->orphan_room) {
+        size_t room = batch->orphan_room ? batch->orphan_room * 2 : 64;
+        struct meter_orphan *more = realloc(batch->orphans, room * sizeof *more);
+        if (!more) return; /* stays charged: never the other way round */
+        batch->orphans = more;
+        batch->orphan_room = room;
+    }
+    struct journal_entry refund = call_entry(call);
+    refund.units = -refund.units;
+    refund.allowed = 0;
+    refund.last_used_ms = 0;
+    batch->orphans[batch->orphan_count++] = (struct meter_orphan){call->budget, refund};
+    call->budget->orphans++;
+    call->charged = 0;
+}
