@@ -25,6 +25,7 @@ struct owner {
     uint64_t node, incarnation, folded;
 };
 
+/* Only those that have unfolded rows: a dead incarnation's last row stays for ever. */
 static enum err owners_read(struct db *db, struct owner *owners, size_t *count)
 {
     struct db_rows rows;
@@ -32,7 +33,9 @@ static enum err owners_read(struct db *db, struct owner *owners, size_t *count)
         db_query(db,
                  "SELECT j.node, j.incarnation, COALESCE(f.folded, 0) FROM (SELECT DISTINCT node, "
                  "incarnation FROM meter_journal) j LEFT JOIN fold_owner f ON f.node = j.node AND "
-                 "f.incarnation = j.incarnation",
+                 "f.incarnation = j.incarnation WHERE EXISTS (SELECT 1 FROM meter_journal m WHERE "
+                 "m.node = j.node AND m.incarnation = j.incarnation AND m.seq > "
+                 "COALESCE(f.folded, 0))",
                  DB_NONE, &rows);
     if (error != ERR_OK) return error;
     *count = 0;
