@@ -1,0 +1,39 @@
+"""What the integration tests share: where the programs are, and a private MariaDB.
+
+Run: python3 -m pytest tests/integration. KEYMETER_BUILD names the build (default build/dev).
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from mariadb import Mariadb  # noqa: E402
+
+SOURCE = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def source_directory():
+    return SOURCE
+
+
+@pytest.fixture(scope="session")
+def build_directory():
+    path = Path(os.environ.get("KEYMETER_BUILD", SOURCE / "build" / "dev"))
+    if not path.is_dir():
+        pytest.fail(f"{path} is missing: build first (cmake --preset dev && ninja -C build/dev)")
+    return path
+
+
+@pytest.fixture(scope="module")
+def mariadb():
+    """One server for a module, with an empty schema."""
+    server = Mariadb()
+    try:
+        yield server.start()
+    finally:
+        server.close()
