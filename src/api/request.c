@@ -7,6 +7,7 @@
 #include "base/codec.h"
 #include "base/json.h"
 
+#include <sodium.h>
 #include <stdio.h>
 
 enum { EXTERNAL_ID_MAX = 200 };
@@ -159,6 +160,13 @@ static struct http_response json_response(int status, const struct buf *json)
         .status = status, .content_type = "application/json", .body = buf_span(json)};
 }
 
+/* An answer may show a new secret once: nothing of it stays in freed memory. */
+static void json_wipe(struct buf *json)
+{
+    if (json->data) sodium_memzero(json->data, json->capacity);
+    buf_done(json);
+}
+
 struct verdict reply_json(struct http_request *request, int status, struct buf *json)
 {
     struct verdict verdict;
@@ -168,7 +176,7 @@ struct verdict reply_json(struct http_request *request, int status, struct buf *
         struct http_response response = json_response(status, json);
         verdict = http_reply(request, &response);
     }
-    buf_done(json);
+    json_wipe(json);
     return verdict;
 }
 
@@ -180,7 +188,7 @@ void finish_json(struct http_request *request, int status, struct buf *json)
         struct http_response response = json_response(status, json);
         http_finish(request, &response);
     }
-    buf_done(json);
+    json_wipe(json);
 }
 
 struct verdict reply_empty(struct http_request *request, int status)
