@@ -15,11 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATH_SIZE = 128, READY_LIMIT_MS = 20000 };
+enum { PATH_SIZE = 128, READY_LIMIT_MS = 20000, OPTIONS_MAX = 7 };
 
 static char directory[PATH_SIZE], socket_path[PATH_SIZE], user[64];
 static pid_t server, owner;
 static struct db_config config;
+static const char *const no_network[] = {"--skip-networking", NULL};
+static const char *const *options = no_network;
 
 static _Noreturn void give_up(const char *what)
 {
@@ -98,22 +100,28 @@ static void wait_until_ready(void)
 static void serve(void)
 {
     char data[PATH_SIZE * 2], sock[PATH_SIZE * 2], pid[PATH_SIZE * 2], log[PATH_SIZE * 2];
-    char *const argv[] = {
+    char *argv[10 + OPTIONS_MAX] = {
         ARGUMENT("/usr/sbin/mariadbd"),
         ARGUMENT("--no-defaults"),
         ARGUMENT(option(data, "datadir", "data")),
         ARGUMENT(option(sock, "socket", "socket")),
         ARGUMENT(option(pid, "pid-file", "pid")),
         ARGUMENT(option(log, "log-error", "error.log")),
-        ARGUMENT("--skip-networking"),
         ARGUMENT("--skip-name-resolve"),
         ARGUMENT("--innodb-log-file-size=8M"),
-        ARGUMENT("--innodb-buffer-pool-size=32M"),
-        ARGUMENT(geteuid() == 0 ? "--user=root" : "--skip-networking"),
-        NULL,
+        ARGUMENT(geteuid() == 0 ? "--user=root" : "--skip-name-resolve"),
     };
+    for (size_t i = 0; options[i]; i++) {
+        if (i == OPTIONS_MAX) give_up("too many options");
+        argv[9 + i] = ARGUMENT(options[i]);
+    }
     server = spawn(argv);
     wait_until_ready();
+}
+
+void database_options(const char *const *replacement)
+{
+    options = replacement;
 }
 
 static int remove_entry(const char *path, const struct stat *stat, int type, struct FTW *ftw)

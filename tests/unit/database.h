@@ -13,6 +13,9 @@ void database_reset(void);
 void database_migrate(void);
 /* A connection; ends the program when there is none. */
 struct db *database_open(void);
+/* Options in place of --skip-networking from the next start or restart on; NULL-terminated, at most
+ * 7, living on. Before database_start, or before database_restart. */
+void database_options(const char *const *options);
 /* SIGSTOP and SIGCONT to the server; kill -9, and start again in the same directory. */
 void database_freeze(void);
 void database_thaw(void);

@@ -536,6 +536,33 @@ static void a_job_without_server_ends_lost_and_the_pool_heals(void **state)
     database_restart();
 }
 
+static void a_server_that_hangs_does_not_hold_the_jobs(void **state)
+{
+    (void)state;
+    struct test_job jobs[2];
+    struct db_config config = *database_start();
+    memset(jobs, 0, sizeof jobs);
+    config.connect_timeout_s = 2;
+    start_pool(
+        &(struct db_pool_config){.name = "test", .db = config, .threads = 1, .queue_limit = 3});
+    database_freeze();
+    for (size_t i = 0; i < COUNT_OF(jobs); i++) {
+        jobs[i].id = 60000 + i;
+        jobs[i].job.run = insert_run;
+        jobs[i].job.done = job_done;
+        assert_int_equal(db_submit(pool, &jobs[i].job), ERR_OK);
+    }
+    /* while the server is still frozen: nobody thaws it before this returns */
+    run_until(2);
+    assert_int_equal(jobs[0].result, ERR_DB_LOST);
+    assert_int_equal(jobs[1].result, ERR_DB_LOST);
+    database_thaw();
+    jobs[0].done = 0;
+    assert_int_equal(db_submit(pool, &jobs[0].job), ERR_OK);
+    stop_pool();
+    assert_int_equal(jobs[0].done, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -554,6 +581,7 @@ int main(void)
         cmocka_unit_test(a_batch_takes_what_waits),
         cmocka_unit_test(a_forgotten_transaction_is_rolled_back),
         cmocka_unit_test(a_job_without_server_ends_lost_and_the_pool_heals),
+        cmocka_unit_test(a_server_that_hangs_does_not_hold_the_jobs),
     };
     return cmocka_run_group_tests(tests, open_two, close_two);
 }

@@ -1,0 +1,135 @@
+/* io/db over TCP: only encrypted, and only to the server that the CA vouches for by its name. */
+#include "database.h"
+
+#include "unit.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static char directory[] = "/tmp/keymeter-tls-XXXXXX";
+static char host[32], other_host[32], own_ca[64], foreign_ca[64];
+static char port_option[32], key_option[96], cert_option[96];
+
+static unsigned free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+static void make_certificate(const char *name)
+{
+    char command[400];
+    snprintf(command, sizeof command,
+             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
+             "-subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout %s/%s.key "
+             "-out %s/%s.pem >/dev/null 2>&1",
+             directory, name, directory, name);
+    assert_int_equal(system(command), 0);
+}
+
+static int start_server(void **state)
+{
+    (void)state;
+    static const char *options[6];
+    assert_non_null(mkdtemp(directory));
+    make_certificate("own");
+    make_certificate("foreign");
+    unsigned port = free_port();
+    snprintf(host, sizeof host, "localhost:%u", port);
+    snprintf(other_host, sizeof other_host, "127.0.0.1:%u", port);
+    snprintf(own_ca, sizeof own_ca, "%s/own.pem", directory);
+    snprintf(foreign_ca, sizeof foreign_ca, "%s/foreign.pem", directory);
+    snprintf(port_option, sizeof port_option, "--port=%u", port);
+    snprintf(key_option, sizeof key_option, "--ssl-key=%s/own.key", directory);
+    snprintf(cert_option, sizeof cert_option, "--ssl-cert=%s", own_ca);
+    options[0] = "--bind-address=127.0.0.1";
+    options[1] = port_option;
+    options[2] = key_option;
+    options[3] = cert_option;
+    database_options(options);
+    struct db *db = database_open();
+    assert_int_equal(db_command(db, "CREATE USER tls IDENTIFIED BY 'not a secret'"), ERR_OK);
+    assert_int_equal(db_command(db, "GRANT ALL ON keymeter_test.* TO tls"), ERR_OK);
+    db_close(&db);
+    return 0;
+}
+
+static int remove_files(void **state)
+{
+    (void)state;
+    char command[64];
+    snprintf(command, sizeof command, "rm -r %s", directory);
+    return system(command);
+}
+
+static enum err try_open(const char *where, const char *ca, char why[200])
+{
+    struct db *db;
+    struct db_config config = {.host = where,
+                               .user = "tls",
+                               .password = "not a secret",
+                               .name = "keymeter_test",
+                               .ca_file = ca};
+    enum err error = db_open(&db, &config);
+    if (!error) {
+        struct db_rows rows;
+        error = db_query(db, "SHOW STATUS LIKE 'Ssl_cipher'", DB_NONE, &rows);
+        assert_int_equal(error, ERR_OK);
+        assert_true(db_next(&rows));
+        assert_true(db_get_span(&rows, 1).length > 0);
+        db_finish(&rows);
+    }
+    snprintf(why, 200, "%s", db_error_text(db));
+    db_close(&db);
+    return error;
+}
+
+static void the_right_server_is_accepted(void **state)
+{
+    (void)state;
+    char why[200];
+    if (try_open(host, own_ca, why)) fail_msg("%s", why);
+}
+
+static void others_are_refused(void **state)
+{
+    (void)state;
+    char why[200];
+    assert_int_equal(try_open(host, foreign_ca, why), ERR_DB_LOST);
+    assert_int_equal(try_open(host, NULL, why), ERR_DB_LOST);
+    assert_int_equal(try_open(other_host, own_ca, why), ERR_DB_LOST);
+    assert_int_equal(try_open(host, "/nonexistent.pem", why), ERR_DB_LOST);
+}
+
+static void clear_text_is_refused(void **state)
+{
+    (void)state;
+    static const char *options[] = {"--bind-address=127.0.0.1", port_option, "--skip-ssl", NULL};
+    char why[200];
+    database_kill();
+    database_options(options);
+    database_restart();
+    assert_int_equal(try_open(host, own_ca, why), ERR_DB_LOST);
+    assert_non_null(strcasestr(why, "ssl"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_right_server_is_accepted),
+        cmocka_unit_test(others_are_refused),
+        cmocka_unit_test(clear_text_is_refused),
+    };
+    return cmocka_run_group_tests(tests, start_server, remove_files);
+}
