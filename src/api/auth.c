@@ -15,7 +15,7 @@
 struct auth_wait {
     struct token_look look;
     struct http_request *request;
-    enum scope scope;
+    unsigned any_of;
     http_handler *handler;
 };
 
@@ -24,9 +24,9 @@ const struct caller *caller_of(const struct http_request *request)
     return request->user;
 }
 
-bool caller_has(const struct caller *caller, enum scope scope)
+bool caller_has(const struct caller *caller, unsigned any_of)
 {
-    return scope == SCOPE_NONE || (caller->scopes & (unsigned)(scope | SCOPE_ADMIN)) != 0;
+    return !any_of || (caller->scopes & (any_of | (unsigned)SCOPE_ADMIN)) != 0;
 }
 
 /* The text behind "Bearer ", or empty. */
@@ -64,7 +64,7 @@ static void problem_unauthenticated(struct problem *problem, const char *detail)
 }
 
 /* Puts the caller into the request. False: the problem is set. */
-static bool caller_admit(struct http_request *request, enum scope scope,
+static bool caller_admit(struct http_request *request, unsigned any_of,
                          const struct token_entry *entry, struct problem *problem)
 {
     struct caller *caller = ARENA_NEW(&request->arena, struct caller);
@@ -78,10 +78,12 @@ static bool caller_admit(struct http_request *request, enum scope scope,
         return false;
     }
     request->user = caller;
-    if (caller_has(caller, scope)) return true;
-    enum err denied =
-        problem_set(problem, 403, "scope_required",
-                    "This call needs a token with the scope `%s` (or `admin`).", scope_name(scope));
+    if (caller_has(caller, any_of)) return true;
+    char names[SCOPES_TEXT_SIZE];
+    scopes_format(any_of, names);
+    enum err denied = problem_set(problem, 403, "scope_required",
+                                  "This call needs a token with one of these scopes: %s%s.", names,
+                                  any_of & (unsigned)SCOPE_ADMIN ? "" : " admin");
     (void)denied;
     return false;
 }
@@ -95,7 +97,7 @@ static void look_done(struct token_look *look, const struct token_entry *entry, 
         problem_unauthenticated(&problem, "The token is unknown, expired or revoked.");
     else if (error != ERR_OK)
         problem_for_error(error, &problem);
-    else if (caller_admit(request, wait->scope, entry, &problem)) {
+    else if (caller_admit(request, wait->any_of, entry, &problem)) {
         /* The handler answers or keeps the request; a verdict is due only inside a dispatch. */
         struct verdict verdict = wait->handler(request);
         (void)verdict;
@@ -104,13 +106,13 @@ static void look_done(struct token_look *look, const struct token_entry *entry, 
     problem_finish(request, &problem);
 }
 
-static struct verdict auth_look(struct http_request *request, enum scope scope,
+static struct verdict auth_look(struct http_request *request, unsigned any_of,
                                 http_handler *handler, const unsigned char hash[32])
 {
     struct auth_wait *wait = ARENA_NEW(&request->arena, struct auth_wait);
     if (!wait) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     wait->request = request;
-    wait->scope = scope;
+    wait->any_of = any_of;
     wait->handler = handler;
     wait->look.done = look_done;
     memcpy(wait->look.hash, hash, sizeof wait->look.hash);
@@ -119,7 +121,7 @@ static struct verdict auth_look(struct http_request *request, enum scope scope,
     return http_pending(request);
 }
 
-struct verdict auth_run(struct http_request *request, enum scope scope, http_handler *handler)
+struct verdict auth_run(struct http_request *request, unsigned any_of, http_handler *handler)
 {
     unsigned char hash[KEY_HASH_SIZE];
     struct problem problem = {0};
@@ -129,8 +131,8 @@ struct verdict auth_run(struct http_request *request, enum scope scope, http_han
         return problem_reply(request, &problem);
     }
     const struct token_entry *entry = token_cache_find(request_service(request)->tokens, hash);
-    if (!entry) return auth_look(request, scope, handler, hash);
-    if (!caller_admit(request, scope, entry, &problem)) return problem_reply(request, &problem);
+    if (!entry) return auth_look(request, any_of, handler, hash);
+    if (!caller_admit(request, any_of, entry, &problem)) return problem_reply(request, &problem);
     return handler(request);
 }
 

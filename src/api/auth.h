@@ -19,12 +19,12 @@ struct caller {
 /* The caller that the routing table let in. Never NULL inside a handler. For operations: token_id
  * is checked again in the transaction (operation.token_id; readers: token_is_live first). */
 const struct caller *caller_of(const struct http_request *request);
-/* True for the scope itself and for admin. */
-bool caller_has(const struct caller *caller, enum scope scope);
+/* True when the caller has one of the scopes (a mask of enum scope; 0: none is needed) or admin. */
+bool caller_has(const struct caller *caller, unsigned any_of);
 
-/* Checks the token, which may need a look into the database, then that it has the scope (0: any
- * token), then calls the handler, or answers 401 `unauthenticated` or 403 `scope_required`. */
-MUST_USE struct verdict auth_run(struct http_request *request, enum scope scope,
+/* Checks the token, which may need a look into the database, then that it has one of the scopes,
+ * then calls the handler, or answers 401 `unauthenticated` or 403 `scope_required`. */
+MUST_USE struct verdict auth_run(struct http_request *request, unsigned any_of,
                                  http_handler *handler);
 /* Runs the handler without a token. */
 MUST_USE struct verdict auth_none(struct http_request *request, http_handler *handler);

@@ -173,6 +173,21 @@ struct verdict problem_reply_not_found(struct http_request *request, const char 
     return problem_reply(request, &problem);
 }
 
+struct verdict problem_reply_method(struct http_request *request, unsigned allowed)
+{
+    char methods[64];
+    struct problem problem = {0};
+    struct http_response response;
+    struct buf body CLEANUP(buf_done) = {0}, headers CLEANUP(buf_done) = {0};
+    http_allow_text(allowed, methods);
+    enum err denied =
+        problem_set(&problem, 405, "method_not_allowed", "This path takes only: %s.", methods);
+    (void)denied;
+    buf_printf(&headers, "Allow: %s\r\n", methods);
+    response_build(request, &problem, &body, &headers, &response);
+    return http_reply(request, &response);
+}
+
 void problem_error_body(int status, const char *request_id, struct buf *out)
 {
     struct problem problem = {.status = status, .code = status_code(status)};

@@ -28,6 +28,9 @@ void problem_finish_error(struct http_request *request, enum err error, struct p
 /* 404 `not_found`: `what` is "key", "customer", "token" … */
 MUST_USE struct verdict problem_reply_not_found(struct http_request *request, const char *what);
 
+/* 405 `method_not_allowed` with Allow; `allowed` is http_match.allowed. */
+MUST_USE struct verdict problem_reply_method(struct http_request *request, unsigned allowed);
+
 /* For http_listen_config.error_body: the body of what the server answers by itself. */
 void problem_error_body(int status, const char *request_id, struct buf *out);
 /* "Not Found"; the reason phrase of a status. */

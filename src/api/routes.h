@@ -1,0 +1,22 @@
+/* The routing of the management listener: one table of all its calls with the scope of each. Loop
+ * thread. docs/scopes.md and docs/openapi.yaml follow it; tests compare them. */
+#ifndef KEYMETER_API_ROUTES_H
+#define KEYMETER_API_ROUTES_H
+
+#include "io/http.h"
+
+/* http_listen_config.handler of the api listener: route, then token and scope, then the handler. */
+MUST_USE struct verdict api_handle(struct http_request *request);
+/* http_listen_config.body_limit: 64 KiB. */
+size_t api_body_limit(const struct http_request *request);
+
+/* The table, for tests and documents. */
+struct api_route {
+    const char *method, *pattern;
+    unsigned any_of; /* mask of enum scope; 0 with open: no token */
+    bool open;
+};
+size_t api_route_count(void);
+struct api_route api_route_at(size_t at);
+
+#endif
