@@ -128,7 +128,7 @@ struct tier_reading {
 static enum err tier_run(struct db *db, struct reading *reading)
 {
     struct tier_reading *tier = CONTAINER_OF(reading, struct tier_reading, reading);
-    return tier_find(db, tier->slug, &tier->row);
+    return tier_row_find(db, tier->slug, &tier->row);
 }
 
 static void tier_write(struct reading *reading, struct buf *out)

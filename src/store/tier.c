@@ -106,7 +106,7 @@ static enum err row_read(const struct db_rows *rows, struct tier_row *row)
     return error;
 }
 
-enum err tier_find(struct db *db, struct span slug, struct tier_row *row)
+enum err tier_row_find(struct db *db, struct span slug, struct tier_row *row)
 {
     struct db_rows rows;
     enum err error = db_query(db, "SELECT " TIER_COLUMNS " FROM tier WHERE slug = ?",

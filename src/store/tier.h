@@ -17,7 +17,7 @@ struct tier_row {
 };
 
 /* ERR_NOT_FOUND. ERR_DB: a column holds what no version of Keymeter wrote. */
-MUST_USE enum err tier_find(struct db *db, struct span slug, struct tier_row *row);
+MUST_USE enum err tier_row_find(struct db *db, struct span slug, struct tier_row *row);
 /* All of them by slug, in the arena; at most TIERS_MAX. */
 MUST_USE enum err tier_list(struct db *db, struct arena *arena, struct tier_row **rows,
                             size_t *count);
