@@ -107,7 +107,7 @@ static enum err tiers_run(struct db *db, struct db_job *job)
 static void tiers_install(struct meter *meter, const struct tier_load *load)
 {
     for (size_t i = 0; i < load->count; i++) {
-        struct meter_tier *tier = tier_find(meter, span_text(load->tiers[i].slug));
+        struct meter_tier *tier = meter_tier_find(meter, span_text(load->tiers[i].slug));
         if (!tier && meter->tier_count < COUNT_OF(meter->tiers))
             tier = &meter->tiers[meter->tier_count++];
         if (tier) tier->tier = load->tiers[i];

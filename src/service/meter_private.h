@@ -208,7 +208,7 @@ struct meter_secret *secret_get(struct meter *meter,
 void secret_install(struct meter *meter, struct meter_secret *secret,
                     const struct key_load_row *row);
 bool secret_is_current(const struct meter *meter, const struct meter_secret *secret);
-struct meter_tier *tier_find(struct meter *meter, struct span slug); /* NULL: unknown */
+struct meter_tier *meter_tier_find(struct meter *meter, struct span slug); /* NULL: unknown */
 struct meter_budget *budget_get(struct meter *meter, struct meter_customer *customer,
                                 int64_t period_start);
 /* The limits in force for a key, its own merged with its tier's, with their states beside them. */

@@ -143,7 +143,7 @@ bool secret_is_current(const struct meter *meter, const struct meter_secret *sec
                             secret->customer_generation == secret->key->customer->generation);
 }
 
-struct meter_tier *tier_find(struct meter *meter, struct span slug)
+struct meter_tier *meter_tier_find(struct meter *meter, struct span slug)
 {
     for (unsigned i = 0; i < meter->tier_count; i++)
         if (span_is(slug, meter->tiers[i].tier.slug)) return &meter->tiers[i];
@@ -234,7 +234,7 @@ static void key_set(struct meter *meter, struct meter_key *key, const struct key
     key->merged_at = 0;
     struct meter_customer *customer = key->customer;
     text_set(&customer->external_id, row->external_id);
-    customer->tier = tier_find(meter, row->tier);
+    customer->tier = meter_tier_find(meter, row->tier);
     customer->active = row->customer_active;
 }
 
