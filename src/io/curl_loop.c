@@ -274,6 +274,7 @@ static enum err easy_set(struct exchange *exchange)
     good &= curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1) == CURLE_OK;
+    good &= curl_easy_setopt(easy, CURLOPT_HEADER, call->with_head ? 1L : 0L) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_PRIVATE, exchange) == CURLE_OK;

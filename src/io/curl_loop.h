@@ -6,6 +6,8 @@
 #include "base/compiler.h"
 #include "base/err.h"
 
+#include <stdbool.h>
+
 struct uv_loop_s;
 struct curl_loop;
 
@@ -18,6 +20,7 @@ struct curl_call {
     const char *ca_file; /* NULL: the system's */
     unsigned timeout_ms; /* whole exchange; 0: 5000 */
     size_t answer_limit; /* bytes; 0: 65536. More ends the call with ERR_FULL */
+    bool with_head;      /* the answer begins with its status line and headers */
     void (*done)(struct curl_call *call,
                  enum err error); /* ERR_TIMEOUT, ERR_IO, ERR_FULL, ERR_CLOSED */
     /* results: */
