@@ -1,0 +1,305 @@
+/* Start and stop. Called by main.c (serve) and dev.c, on the loop's thread. Parts are started in
+ * the order of start_parts and stopped in the mirrored order of stop_steps, each step waiting for
+ * the one before, so that nobody is called who is gone. At the end nothing is left on the loop. */
+#include "app.h"
+
+#include "api/gateway.h"
+#include "api/problem.h"
+#include "api/routes.h"
+#include "base/log.h"
+#include "conf/settings.h"
+#include "crypto/keyring.h"
+#include "io/curl_loop.h"
+#include "io/http.h"
+#include "io/loop.h"
+#include "notify.h"
+#include "service/committer.h"
+#include "service/context.h"
+#include "service/meter.h"
+#include "service/token_cache.h"
+#include "startup.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    API_HEAD_BYTES = 16384,
+    API_HEADERS = 64,
+    API_BODY_BYTES = 65536,
+    GATEWAY_HEAD_BYTES = 32768,
+    GATEWAY_HEADERS = 100,
+    GATEWAY_BODY_BYTES = 65536,
+    ADDRESS_SIZE = 128,
+};
+
+struct app {
+    struct service service;
+    const struct settings *settings;
+    struct startup_database database;
+    struct keyring *keyring;
+    struct http_server *server;
+    struct loop_signal *terminate, *interrupt;
+    unsigned stop_step;
+    bool stopping;
+    char api_address[ADDRESS_SIZE], gateway_address[ADDRESS_SIZE];
+};
+
+/* ---- start ---- */
+
+static void on_signal(void *context)
+{
+    log_event(LOG_INFO, "stopping", "asked to stop by a signal");
+    app_stop(context);
+}
+
+/* The schema and the keys, over a connection that is gone again before any thread starts. */
+static enum err open_state(struct app *app, char *error)
+{
+    struct db *db = NULL;
+    enum err result = startup_database_init(&app->database, app->settings, error);
+    if (!result) result = startup_open(&db, &app->database, error);
+    if (!result) result = startup_keyring(&app->keyring, db, app->settings, error);
+    db_close(&db);
+    app->service.keyring = app->keyring;
+    app->service.database = &app->database.config;
+    return result;
+}
+
+static enum err start_pools(struct app *app)
+{
+    struct service *service = &app->service;
+    struct db_pool_config readers = {
+        .name = "readers",
+        .db = app->database.config,
+        .threads = app->settings->database.readers,
+        .queue_limit = app->settings->database.queue,
+    };
+    enum err result = db_pool_new(&service->readers, service->loop, &readers);
+    if (result) return result;
+    return committer_new(&service->committer, service->loop, &app->database.config);
+}
+
+static enum err start_parts(struct app *app, char *error)
+{
+    struct service *service = &app->service;
+    enum err result = loop_new(&service->loop);
+    if (!result) result = loop_signal_new(&app->terminate, service->loop, SIGTERM, on_signal, app);
+    if (!result) result = loop_signal_new(&app->interrupt, service->loop, SIGINT, on_signal, app);
+    if (!result) result = open_state(app, error);
+    if (!result) result = start_pools(app);
+    if (!result) result = token_cache_new(&service->tokens, service);
+    if (result) return result;
+    token_cache_reload(service->tokens);
+    result = meter_new(&service->meter, service);
+    if (!result) result = curl_loop_new(&service->curl, service->loop);
+    if (!result) result = http_server_new(&app->server, service->loop);
+    return result;
+}
+
+static struct http_limits limits_of(const struct settings *settings)
+{
+    return (struct http_limits){
+        .head_bytes = API_HEAD_BYTES,
+        .headers = API_HEADERS,
+        .body_bytes = API_BODY_BYTES,
+        .pipelined = settings->limits.pipelined,
+        .head_timeout_ms = settings->limits.head_timeout_ms,
+        .body_timeout_ms = settings->limits.body_timeout_ms,
+        .idle_timeout_ms = settings->limits.idle_timeout_ms,
+        .write_timeout_ms = settings->limits.write_timeout_ms,
+        .connections = settings->limits.connections,
+        .connections_per_address = settings->limits.connections_per_address,
+    };
+}
+
+
+static enum err listen_on(struct app *app, struct http_listen_config *config, char *bound,
+                          char *error)
+{
+    const char *wrong = "";
+    config->allow_cleartext = app->settings->listen.allow_cleartext;
+    config->reuse_port = app->settings->listen.reuse_port;
+    config->error_body = problem_error_body;
+    config->context = &app->service;
+    enum err result = http_listen(app->server, config, bound, &wrong);
+    if (result)
+        snprintf(error, APP_ERROR_SIZE, "cannot listen on %.110s: %.200s", config->address, wrong);
+    return result;
+}
+
+static enum err start_listeners(struct app *app, char *error)
+{
+    struct http_listen_config api = {
+        .address = app->settings->listen.api,
+        .limits = limits_of(app->settings),
+        .handler = api_handle,
+        .body_limit = api_body_limit,
+    };
+    struct http_listen_config gateway = {
+        .address = app->settings->listen.gateway,
+        .limits = limits_of(app->settings),
+        .handler = gateway_handle,
+    };
+    gateway.limits.head_bytes = GATEWAY_HEAD_BYTES;
+    gateway.limits.headers = GATEWAY_HEADERS;
+    gateway.limits.body_bytes = GATEWAY_BODY_BYTES;
+    enum err result = listen_on(app, &api, app->api_address, error);
+    if (result || gateway.address[0] == '\0') return result;
+    return listen_on(app, &gateway, app->gateway_address, error);
+}
+
+enum err app_start(struct app **out, const struct settings *settings, char error[APP_ERROR_SIZE])
+{
+    *out = NULL;
+    error[0] = '\0';
+    struct app *app = calloc(1, sizeof *app);
+    if (!app) return ERR_NO_MEMORY;
+    app->settings = app->service.settings = settings;
+    enum err result = start_parts(app, error);
+    if (!result) result = start_listeners(app, error);
+    if (result) {
+        if (error[0] == '\0') snprintf(error, APP_ERROR_SIZE, "cannot start: %s", err_name(result));
+        if (app->service.loop) {
+            app_stop(app);
+            app_run(app);
+        }
+        enum err closed = app_free(&app);
+        return closed ? closed : result;
+    }
+    *out = app;
+    log_event(LOG_INFO, "ready", "api %s, gateway %s", app->api_address,
+              app->gateway_address[0] ? app->gateway_address : "off");
+    notify_ready();
+    return ERR_OK;
+}
+
+/* ---- stop: each step ends by calling the next one ---- */
+
+static void stop_next(void *context);
+
+static void stop_listeners(struct app *app)
+{
+    if (!app->server) {
+        stop_next(app);
+        return;
+    }
+    http_server_stop(app->server, app->settings->limits.drain_ms, stop_next, app);
+    app->server = NULL;
+}
+
+static void stop_curl(struct app *app)
+{
+    if (!app->service.curl) {
+        stop_next(app);
+        return;
+    }
+    curl_loop_stop(app->service.curl, stop_next, app);
+}
+
+static void stop_meter(struct app *app)
+{
+    app->service.curl = NULL;
+    if (!app->service.meter) {
+        stop_next(app);
+        return;
+    }
+    meter_stop(app->service.meter, stop_next, app);
+}
+
+static void stop_committer(struct app *app)
+{
+    app->service.meter = NULL;
+    if (!app->service.committer) {
+        stop_next(app);
+        return;
+    }
+    db_pool_stop(app->service.committer, stop_next, app);
+}
+
+static void stop_readers(struct app *app)
+{
+    app->service.committer = NULL;
+    if (!app->service.readers) {
+        stop_next(app);
+        return;
+    }
+    db_pool_stop(app->service.readers, stop_next, app);
+}
+
+static void stop_rest(struct app *app)
+{
+    app->service.readers = NULL;
+    token_cache_free(&app->service.tokens);
+    loop_signal_free(&app->interrupt);
+    loop_signal_free(&app->terminate);
+}
+
+static void stop_next(void *context)
+{
+    static void (*const stop_steps[])(struct app * app) = {
+        stop_listeners, stop_curl, stop_meter, stop_committer, stop_readers, stop_rest,
+    };
+    struct app *app = context;
+    stop_steps[app->stop_step++](app);
+}
+
+void app_stop(struct app *app)
+{
+    if (app->stopping) return;
+    app->stopping = true;
+    app->service.draining = 1;
+    notify_stopping();
+    stop_next(app);
+}
+
+bool app_is_stopping(const struct app *app)
+{
+    return app->stopping;
+}
+
+void app_run(struct app *app)
+{
+    loop_run(app->service.loop);
+}
+
+enum err app_free(struct app **app)
+{
+    if (!*app) return ERR_OK;
+    enum err result = loop_free(&(*app)->service.loop);
+    keyring_free(&(*app)->keyring);
+    startup_database_done(&(*app)->database);
+    free(*app);
+    *app = NULL;
+    return result;
+}
+
+struct service *app_service(struct app *app)
+{
+    return &app->service;
+}
+
+const char *app_api_address(const struct app *app)
+{
+    return app->api_address;
+}
+
+const char *app_gateway_address(const struct app *app)
+{
+    return app->gateway_address;
+}
+
+int app_serve(const struct settings *settings)
+{
+    struct app *app = NULL;
+    char error[APP_ERROR_SIZE];
+    if (app_start(&app, settings, error)) {
+        log_event(LOG_ERROR, "start_failed", "%s", error);
+        return EXIT_FAILURE;
+    }
+    app_run(app);
+    enum err result = app_free(&app);
+    if (result) log_event(LOG_ERROR, "stop_incomplete", "the loop still had open handles");
+    log_event(LOG_INFO, "stopped", "everything is committed and closed");
+    return result ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,157 @@
+/* Database and keys at start. Called by app.c and tools.c on the main thread, before any other
+ * thread exists; nothing here outlives a failure. */
+#include "startup.h"
+
+#include "base/clock.h"
+#include "conf/settings.h"
+#include "crypto/keyring.h"
+#include "store/credential.h"
+#include "store/migrate.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SECRET_FILE_MAX = 4096 };
+
+static enum err read_whole(int file, struct secret *secret)
+{
+    for (;;) {
+        ssize_t got =
+            read(file, secret->text + secret->length, secret->capacity - 1 - secret->length);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return ERR_IO;
+        if (got == 0) return ERR_OK;
+        secret->length += (size_t)got;
+        if (secret->length == secret->capacity - 1) return ERR_FULL;
+    }
+}
+
+static void cut_line_end(struct secret *secret)
+{
+    if (secret->length && secret->text[secret->length - 1] == '\n')
+        secret->text[--secret->length] = '\0';
+    if (secret->length && secret->text[secret->length - 1] == '\r')
+        secret->text[--secret->length] = '\0';
+}
+
+enum err startup_read_secret(struct secret **out, const char *path, char error[STARTUP_ERROR_SIZE])
+{
+    *out = NULL;
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (file < 0) {
+        snprintf(error, STARTUP_ERROR_SIZE, "%.200s cannot be read (errno %d)", path, errno);
+        return ERR_IO;
+    }
+    struct stat status;
+    enum err result = fstat(file, &status) ? ERR_IO : ERR_OK;
+    if (!result && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+        snprintf(error, STARTUP_ERROR_SIZE, "%.200s can be read by others; chmod 600 it", path);
+        close(file);
+        return ERR_DENIED;
+    }
+    struct secret *secret = secret_new(SECRET_FILE_MAX + 2);
+    if (!secret) result = ERR_NO_MEMORY;
+    if (!result) result = read_whole(file, secret);
+    close(file);
+    if (result) {
+        secret_free(&secret);
+        snprintf(error, STARTUP_ERROR_SIZE, "%.200s cannot be read, or is over %d bytes", path,
+                 SECRET_FILE_MAX);
+        return result;
+    }
+    cut_line_end(secret);
+    *out = secret;
+    return ERR_OK;
+}
+
+enum err startup_database_init(struct startup_database *database, const struct settings *settings,
+                               char error[STARTUP_ERROR_SIZE])
+{
+    bool by_network = settings->database.hosts[0] != '\0';
+    *database = (struct startup_database){0};
+    if (settings->database.password_file[0] != '\0') {
+        enum err result =
+            startup_read_secret(&database->password, settings->database.password_file, error);
+        if (result) return result;
+    }
+    database->config = (struct db_config){
+        .socket = by_network ? NULL : settings->database.socket,
+        .host = by_network ? settings->database.hosts : NULL,
+        .user = settings->database.user,
+        .password = database->password ? database->password->text : NULL,
+        .name = settings->database.name,
+        .ca_file = settings->database.ca_file[0] != '\0' ? settings->database.ca_file : NULL,
+        .connect_timeout_s = (settings->database.connect_timeout_ms + 999) / 1000,
+        .io_timeout_s = (settings->database.io_timeout_ms + 999) / 1000,
+    };
+    return ERR_OK;
+}
+
+void startup_database_done(struct startup_database *database)
+{
+    secret_free(&database->password);
+}
+
+enum err startup_open(struct db **out, const struct startup_database *database,
+                      char error[STARTUP_ERROR_SIZE])
+{
+    enum err result = db_open(out, &database->config);
+    if (result) {
+        const char *where =
+            database->config.socket ? database->config.socket : database->config.host;
+        snprintf(error, STARTUP_ERROR_SIZE, "no connection to the database at %.120s: %.200s",
+                 where, *out ? db_error_text(*out) : err_name(result));
+        db_close(out);
+        return result;
+    }
+    struct migrate_state state = {0};
+    result = migrate_status(*out, &state);
+    if (!result && state.applied == state.newest) return ERR_OK;
+    if (result)
+        snprintf(error, STARTUP_ERROR_SIZE, "%.250s",
+                 state.error[0] ? state.error : db_error_text(*out));
+    else
+        snprintf(error, STARTUP_ERROR_SIZE,
+                 "the schema is version %u, this keymeterd needs %u: run `keymeterd migrate up`",
+                 state.applied, state.newest);
+    db_close(out);
+    return result ? result : ERR_INVALID;
+}
+
+/* New keys, but only where nothing can have been made with the ones that are missing. */
+static enum err make_keys(struct db *db, const struct settings *settings,
+                          char error[STARTUP_ERROR_SIZE])
+{
+    bool empty = false;
+    enum err result = migrate_is_empty(db, &empty);
+    if (result) {
+        snprintf(error, STARTUP_ERROR_SIZE, "the schema cannot be read: %.200s", db_error_text(db));
+        return result;
+    }
+    if (!empty) {
+        char missing[STARTUP_ERROR_SIZE / 2];
+        snprintf(missing, sizeof missing, "%.250s", error);
+        snprintf(error, STARTUP_ERROR_SIZE,
+                 "%.250s. The database holds data made with it: restore the file from its backup",
+                 missing);
+        return ERR_DENIED;
+    }
+    return keyring_create(settings->keys.master_key_file, settings->keys.pepper_file, error);
+}
+
+enum err startup_keyring(struct keyring **out, struct db *db, const struct settings *settings,
+                         char error[STARTUP_ERROR_SIZE])
+{
+    const char *master = settings->keys.master_key_file, *pepper = settings->keys.pepper_file;
+    enum err result = keyring_load(out, master, pepper, error);
+    if (result == ERR_NOT_FOUND) {
+        result = make_keys(db, settings, error);
+        if (!result) result = keyring_load(out, master, pepper, error);
+    }
+    if (!result) result = credential_check(db, *out, clock_wall_ms(), error);
+    if (result) keyring_free(out);
+    return result;
+}
