@@ -36,8 +36,8 @@ struct settings {
         const char *trusted_proxies; /* CIDR networks between commas or spaces */
     } listen;
     struct {
-        const char *socket; /* used when not empty, else hosts */
-        const char *hosts;  /* "name" or "name:port" */
+        const char *socket;
+        const char *hosts; /* "name" or "name:port"; used instead of socket when not empty */
         const char *user, *name, *password_file, *ca_file;
         unsigned connect_timeout_ms, io_timeout_ms;
         unsigned readers; /* connections for reads */

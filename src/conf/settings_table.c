@@ -1,0 +1,93 @@
+/* The one list of settings: what settings.c parses, checks, shows and explains. To add a setting:
+ * a member of struct settings (settings.h) and a line here. Rows of a section stand together. */
+#include "conf/settings_table.h"
+
+#include "base/compiler.h"
+#include "conf/settings.h"
+
+#define TEXT(sect, name, kind, value, text)                                                        \
+    {                                                                                              \
+#sect, #name, kind, value, 0, 0, NULL, text, offsetof(struct settings, sect.name)          \
+    }
+#define FLAG(sect, name, value, text)                                                              \
+    {                                                                                              \
+#sect, #name, SETTING_BOOL, value, 0, 0, NULL, text, offsetof(struct settings, sect.name)  \
+    }
+#define NUMBER(sect, name, value, low, high, text)                                                 \
+    {                                                                                              \
+#sect, #name, SETTING_NUMBER, value, low, high, NULL, text,                                \
+            offsetof(struct settings, sect.name)                                                   \
+    }
+#define TIME(sect, name, value, low, high, text)                                                   \
+    {                                                                                              \
+#sect, #name, SETTING_DURATION, value, low, high, NULL, text,                              \
+            offsetof(struct settings, sect.name##_ms)                                              \
+    }
+#define CHOICE(sect, name, value, words, text)                                                     \
+    {                                                                                              \
+#sect, #name, SETTING_CHOICE, value, 0, 0, words, text,                                    \
+            offsetof(struct settings, sect.name)                                                   \
+    }
+
+enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
+
+static const char *const providers[] = {"none", "http", NULL};
+static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+
+const struct setting settings_table[] = {
+    TEXT(node, name, SETTING_NAME, "",
+         "This node's name, one of its own for each daemon. Empty: the host's name."),
+    FLAG(node, trust_clock, "no", "Go on when the wall clock has jumped (for tests)."),
+
+    TEXT(listen, api, SETTING_ADDRESS, "127.0.0.1:7070", "Management API."),
+    TEXT(listen, gateway, SETTING_ADDRESS, "127.0.0.1:7071",
+         "Verification for gateways. Empty: off."),
+    FLAG(listen, allow_cleartext, "no", "Listen without TLS on addresses beyond loopback."),
+    FLAG(listen, reuse_port, "no", "Share the ports with other daemons of this machine."),
+    TEXT(listen, trusted_proxies, SETTING_NETWORKS, "",
+         "Networks whose X-Forwarded-For is believed; peers on a Unix socket always are."),
+
+    TEXT(database, socket, SETTING_PATH, "/run/mysqld/mysqld.sock", "MariaDB's Unix socket."),
+    TEXT(database, hosts, SETTING_HOST, "",
+         "MariaDB over the network instead of the socket: TLS, checked against ca_file."),
+    TEXT(database, user, SETTING_NAME, "keymeter", "Database user."),
+    TEXT(database, name, SETTING_NAME, "keymeter", "Schema."),
+    TEXT(database, password_file, SETTING_PATH, "", "File with the user's password, mode 0600."),
+    TEXT(database, ca_file, SETTING_PATH, "", "Certificates that MariaDB's must be signed by."),
+    TIME(database, connect_timeout, "5s", SECOND, MINUTE, "For a connection to stand."),
+    TIME(database, io_timeout, "10s", SECOND, 5 * MINUTE, "For one answer of the database."),
+    NUMBER(database, readers, "2", 1, 16, "Connections for reads."),
+    NUMBER(database, queue, "1024", 16, 65536, "Jobs waiting for a connection; past it 503."),
+
+    CHOICE(payment, provider, "none", providers, "Who confirms payments."),
+    TEXT(payment, url, SETTING_URL, "", "Where to ask: https, or http to loopback."),
+    TEXT(payment, secret_file, SETTING_PATH, "", "File with the signing secret, mode 0600."),
+    TEXT(payment, ca_file, SETTING_PATH, "", "Certificates for url. Empty: the system's."),
+    TIME(payment, timeout, "5s", 100, MINUTE, "For the whole question."),
+
+    TIME(metering, max_wait, "250ms", 10, MINUTE, "A call not committed by then gets 503."),
+    NUMBER(metering, keys, "100000", 16, 10000000, "Keys held in memory."),
+    NUMBER(metering, queue, "65536", 16, 1048576, "Calls waiting for a commit; past it 503."),
+    FLAG(metering, x_ratelimit, "no", "Also send X-RateLimit-* headers."),
+
+    TEXT(keys, master_key_file, SETTING_PATH, "/var/lib/keymeter/master.key",
+         "The key that seals; made at the first start on an empty schema."),
+    TEXT(keys, pepper_file, SETTING_PATH, "/var/lib/keymeter/pepper.key",
+         "The key of the lookup hashes; made with the master key."),
+
+    CHOICE(log, level, "info", log_levels, "Lowest level that is logged."),
+
+    NUMBER(limits, connections, "4096", 8, 1000000, "Open connections in all."),
+    NUMBER(limits, connections_per_address, "1024", 1, 1000000, "Open connections of one address."),
+    NUMBER(limits, pipelined, "8", 1, 64, "Requests in flight on a connection."),
+    TIME(limits, head_timeout, "10s", 100, MINUTE, "For a request's head to arrive."),
+    TIME(limits, body_timeout, "30s", 100, 5 * MINUTE, "For a request's body to arrive."),
+    TIME(limits, idle_timeout, "60s", 100, HOUR, "Between requests."),
+    TIME(limits, write_timeout, "30s", 100, 5 * MINUTE, "For a client to take its answer."),
+    TIME(limits, drain, "10s", 0, 5 * MINUTE, "After SIGTERM, for requests under way."),
+
+    FLAG(debug, core_dumps, "no", "Allow core dumps, which hold secrets."),
+};
+const size_t settings_table_count = COUNT_OF(settings_table);
+
+_Static_assert(COUNT_OF(settings_table) <= SETTINGS_TABLE_MAX, "raise SETTINGS_TABLE_MAX");
