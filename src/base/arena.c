@@ -26,6 +26,25 @@ void arena_done(struct arena *arena)
     arena->total = 0;
 }
 
+void arena_reset(struct arena *arena)
+{
+    struct arena_block *block = arena->blocks;
+    while (block && block->next) {
+        struct arena_block *next = block->next;
+        free(block);
+        block = next;
+    }
+    arena->blocks = block;
+    if (!block) return;
+    if (block->size != BLOCK_SIZE) {
+        arena_done(arena);
+        return;
+    }
+    memset(block->data, 0, block->used); /* arena_alloc promises zeroes */
+    block->used = 0;
+    arena->total = BLOCK_SIZE;
+}
+
 void *arena_alloc(struct arena *arena, size_t size)
 {
     size_t limit = arena->limit ? arena->limit : ARENA_LIMIT_DEFAULT;

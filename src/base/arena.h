@@ -18,6 +18,8 @@ struct arena {
 
 /* A zeroed struct arena is a valid empty one. */
 void arena_done(struct arena *arena);
+/* As arena_done, but an ordinary first block is kept for the next use. */
+void arena_reset(struct arena *arena);
 /* Zeroed memory aligned for any type, or NULL when memory or the limit is used up. */
 MUST_USE void *arena_alloc(struct arena *arena, size_t size);
 /* NUL-terminated copies; NULL on no memory. */

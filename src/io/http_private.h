@@ -1,0 +1,169 @@
+/* What the files of the HTTP server share among themselves. Nobody else includes this.
+ *
+ * A connection has a queue of exchanges (one a request) in the order they came in. An exchange is
+ * READING its body, then HANDLING until the handler has answered, then ANSWERED; answers leave the
+ * queue only from its front, so that they go out in order. An exchange whose client has gone is an
+ * orphan of the server until http_finish. */
+#ifndef KEYMETER_IO_HTTP_PRIVATE_H
+#define KEYMETER_IO_HTTP_PRIVATE_H
+
+#include "base/list.h"
+#include "io/http.h"
+#include "io/http_scan.h"
+
+#include <llhttp.h>
+#include <stdbool.h>
+#include <uv.h>
+
+enum {
+    HTTP_INLINE_HEAD = 2048,
+    HTTP_INLINE_HEADERS = 32,
+    HTTP_READ_SIZE = 65536,   /* one read; the buffer is shared by all connections */
+    HTTP_OUTPUT_HIGH = 262144 /* unsent answer bytes at which a connection stops reading */
+};
+
+enum exchange_state { EXCHANGE_READING, EXCHANGE_HANDLING, EXCHANGE_ANSWERED };
+
+struct http_exchange {
+    struct http_request request;
+    struct list link;                   /* in a connection, among the orphans, or in the pool */
+    struct http_server *server;         /* NULL: gone before its orphan */
+    struct http_connection *connection; /* NULL: the client has gone */
+    enum exchange_state state;
+    bool in_handler, keep_alive, old_version, chunked, expects_continue;
+    bool head_complete, message_complete; /* llhttp said so */
+    bool closes;                          /* the answer says Connection: close */
+    uint64_t content_length;
+    size_t body_limit;
+    struct buf body, answer; /* answer: only while earlier ones are missing */
+    struct http_header *header_slots;
+    size_t header_room;
+    struct http_header inline_headers[HTTP_INLINE_HEADERS];
+    char inline_head[HTTP_INLINE_HEAD];
+};
+
+/* HEAD: between requests or in a head. BODY: the last exchange is READING. DEAF: nothing more is
+ * taken. LINGERING: our side is shut, the rest is read and dropped. CLOSED: uv_close was called. */
+enum connection_phase {
+    CONNECTION_HEAD,
+    CONNECTION_BODY,
+    CONNECTION_DEAF,
+    CONNECTION_LINGERING,
+    CONNECTION_CLOSED
+};
+
+enum http_timer { TIMER_HEAD, TIMER_BODY, TIMER_IDLE, TIMER_WRITE, TIMER_LINGER, TIMER_NONE };
+
+struct http_connection {
+    struct list link;  /* server->connections */
+    struct list dirty; /* server->dirty: has answers that were not flushed */
+    struct list timed; /* listener->timers[timer], in the order of deadlines */
+    enum http_timer timer;
+    uint64_t deadline_ms; /* uv_now */
+    struct http_server *server;
+    struct http_listener *listener;
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    enum connection_phase phase;
+    bool busy;          /* inside http_connection_pump */
+    bool reading;       /* uv_read_start is on */
+    bool writing;       /* uv_write has `sending` */
+    bool ended;         /* the peer has shut its side */
+    bool ending;        /* close as soon as the output is out */
+    bool had_a_request; /* then waiting for the next one is idleness, not a slow head */
+    bool counted;       /* in the address table */
+    bool refused;       /* over a cap: counted in server->refusing */
+    struct list exchanges;
+    unsigned in_flight;
+    struct buf input; /* what could not be taken yet */
+    struct http_scan scan;
+    struct http_chunk_scan chunks;
+    llhttp_t parser;
+    struct buf out, sending;
+    size_t queued, lingered;
+    uv_write_t write;
+    uv_shutdown_t shutdown;
+    struct sockaddr_storage peer;
+};
+
+struct http_listener {
+    struct list link;
+    struct http_server *server;
+    struct http_listen_config config; /* its address is not kept */
+    union {
+        uv_handle_t handle;
+        uv_stream_t stream;
+        uv_tcp_t tcp;
+        uv_pipe_t pipe;
+    };
+    struct list timers[TIMER_NONE];
+    char path[108]; /* of a Unix socket, else empty */
+    uint64_t device, inode;
+    bool stalled; /* no memory to accept with: the sweep tries again */
+};
+
+struct address_table;
+
+struct http_server {
+    uv_loop_t *loop;
+    struct list listeners, connections, dirty, orphans, pool;
+    unsigned pooled, refusing;
+    uv_timer_t sweep, drain;
+    uv_prepare_t prepare; /* both flush what was answered since: before and after the poll, so */
+    uv_check_t check;     /* whichever callback answered, it goes out before the loop sleeps */
+    unsigned handles;     /* not yet closed */
+    bool stopping;
+    void (*closed)(void *context);
+    void *closed_context;
+    struct address_table *addresses;
+    struct http_server_stats stats;
+    uint64_t id_seed, id_count;
+    uint64_t date_until_ms; /* uv_now */
+    char date[40];          /* "Date: …\r\n" */
+    char error_text[320];
+    char read_buffer[HTTP_READ_SIZE];
+};
+
+/* http_exchange.c */
+struct http_exchange *http_exchange_new(struct http_server *server);
+void http_exchange_release(struct http_exchange *exchange); /* to the pool */
+void http_exchange_orphan(struct http_exchange *exchange);
+void http_exchange_free_all(struct http_server *server); /* pool freed, orphans left alone */
+/* Answers with a status of the server's own and closes; the exchange stands in its queue. */
+void http_exchange_fail(struct http_exchange *exchange, int status);
+void http_exchange_answer(struct http_exchange *exchange, const struct http_response *response);
+
+/* http_parse.c: 0, or the status to refuse with. The head is copied into the exchange. */
+MUST_USE int http_parse_head(struct http_exchange *exchange, llhttp_t *parser, struct span head,
+                             unsigned lines);
+MUST_USE int http_parse_chunked(struct http_exchange *exchange, llhttp_t *parser, struct span raw,
+                                bool last);
+
+/* http_connection.c */
+void http_connection_accept(struct http_listener *listener);
+void http_connection_pump(struct http_connection *connection, struct span fresh);
+void http_connection_answered(struct http_connection *connection);
+void http_connection_timeout(struct http_connection *connection);
+void http_connection_settle(struct http_connection *connection);
+void http_connection_close(struct http_connection *connection);
+
+/* http_server.c */
+void http_server_handle_closed(struct http_server *server);
+const char *http_server_date(struct http_server *server);
+
+/* http_address.c */
+MUST_USE enum err http_address_parse(const char *text, struct sockaddr_storage *out,
+                                     socklen_t *length, char *error, size_t error_size);
+void http_address_format(const struct sockaddr_storage *address, char out[128]);
+bool http_address_is_loopback(const struct sockaddr_storage *address);
+/* Counts a connection of that address; false (and not counted) when `limit` stand already. */
+MUST_USE bool http_address_take(struct address_table **table, const struct sockaddr_storage *peer,
+                                unsigned limit);
+void http_address_give_back(struct address_table *table, const struct sockaddr_storage *peer);
+void http_address_free(struct address_table **table);
+
+#endif

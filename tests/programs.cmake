@@ -1,0 +1,7 @@
+# Programs of the tests that are neither unit tests nor part of the product.
+
+# tests/bench: what the server alone can do, and libuv + llhttp without it.
+add_executable(plain_server tests/bench/plain_server.c)
+target_link_libraries(plain_server PRIVATE km_io)
+add_executable(bare_responder tests/bench/bare_responder.c)
+target_link_libraries(bare_responder PRIVATE PkgConfig::UV Llhttp::Llhttp)
