@@ -208,7 +208,7 @@ CREATE TABLE lease (
   period_start BIGINT NOT NULL,
   granted BIGINT NOT NULL,              -- in all, less what was handed back
   settled BIGINT NOT NULL DEFAULT 0,    -- folded
-  zero_at BIGINT NOT NULL DEFAULT 0,    -- nothing unspent at this ask's feed position
+  zero_at TINYINT NOT NULL DEFAULT 0,   -- 1: nothing unspent since the last take
   PRIMARY KEY (node, incarnation, kind, subject, period_start),
   KEY budget (kind, subject, period_start)
 );

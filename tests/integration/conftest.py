@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from daemon import Daemon  # noqa: E402
 from mariadb import Mariadb  # noqa: E402
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -37,3 +38,14 @@ def mariadb():
         yield server.start()
     finally:
         server.close()
+
+
+@pytest.fixture(scope="module")
+def daemon(build_directory):
+    """One `keymeterd dev` for a module; it must end cleanly."""
+    running = Daemon(build_directory)
+    try:
+        yield running.start()
+        assert running.stop() == 0, running.log()[-4000:]
+    finally:
+        running.close()
