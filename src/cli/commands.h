@@ -1,0 +1,38 @@
+/* The table of what `keymeter` can ask, for cli/main.c. */
+#ifndef KEYMETER_CLI_COMMANDS_H
+#define KEYMETER_CLI_COMMANDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum field_type { FIELD_TEXT, FIELD_NUMBER, FIELD_LIST };
+
+/* An option --name VALUE, and where it goes: a query parameter of a GET, else a member of the body;
+ * "key.title" is the member title of the member key. */
+struct field {
+    const char *option, *member;
+    enum field_type type;
+    bool required;
+};
+
+enum show {
+    SHOW_TABLE,  /* of `columns` */
+    SHOW_OBJECT, /* one member a line */
+    SHOW_SECRET, /* the secret alone on standard output, the rest on standard error */
+    SHOW_VERDICT,
+};
+
+struct command {
+    const char *words[2];
+    const char *method, *path; /* "%s" is the id given */
+    bool reads_secret;         /* from standard input or --key-file, into the member `key` */
+    enum show show;
+    const char *const *columns;
+    const struct field *fields; /* ends with option NULL */
+    const char *help;
+};
+
+extern const struct command commands[];
+extern const size_t command_count;
+
+#endif

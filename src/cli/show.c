@@ -1,0 +1,73 @@
+/* Called by cli/main.c with what the API answered. Control characters of titles are not written to
+ * a terminal. */
+#include "cli/show.h"
+
+#include "base/compiler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { COLUMNS_MAX = 12, CELL_SIZE = 64 };
+
+static void cell_text(const json_t *value, char *out, size_t size)
+{
+    char *encoded = NULL;
+    const char *text = json_string_value(value);
+    if (!value || json_is_null(value))
+        text = "-";
+    else if (!text)
+        text = encoded = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    snprintf(out, size, "%s", text ? text : "?");
+    free(encoded);
+    for (char *at = out; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7F) *at = '?';
+}
+
+static void print_row(const json_t *row, const char *const *columns, const size_t *widths)
+{
+    for (size_t i = 0; columns[i]; i++) {
+        char text[CELL_SIZE];
+        if (row)
+            cell_text(json_object_get(row, columns[i]), text, sizeof text);
+        else
+            snprintf(text, sizeof text, "%s", columns[i]);
+        printf("%-*s%s", columns[i + 1] ? (int)widths[i] : 0, text, columns[i + 1] ? "  " : "\n");
+    }
+}
+
+void show_table(const json_t *answer, const char *const *columns)
+{
+    size_t widths[COLUMNS_MAX] = {0}, at;
+    json_t *row;
+    json_t *rows = json_object_get(answer, "data");
+    for (size_t i = 0; columns[i]; i++)
+        widths[i] = strlen(columns[i]);
+    json_array_foreach(rows, at, row)
+    {
+        for (size_t i = 0; columns[i]; i++) {
+            char text[CELL_SIZE];
+            cell_text(json_object_get(row, columns[i]), text, sizeof text);
+            if (strlen(text) > widths[i]) widths[i] = strlen(text);
+        }
+    }
+    print_row(NULL, columns, widths);
+    json_array_foreach(rows, at, row)
+    {
+        print_row(row, columns, widths);
+    }
+    const char *cursor = json_string_value(json_object_get(answer, "next_cursor"));
+    if (cursor) fprintf(stderr, "more: --cursor %s\n", cursor);
+}
+
+void show_object(const json_t *object)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach((json_t *)(void *)object, name, value)
+    {
+        char text[1024];
+        cell_text(value, text, sizeof text);
+        printf("%-18s %s\n", name, text);
+    }
+}

@@ -1,0 +1,12 @@
+/* Answers as people read them: tables and lists of members. */
+#ifndef KEYMETER_CLI_SHOW_H
+#define KEYMETER_CLI_SHOW_H
+
+#include <jansson.h>
+
+/* The objects of data[] under the members' names, NULL-terminated; next_cursor goes to stderr. */
+void show_table(const json_t *answer, const char *const *columns);
+/* One member a line; objects and arrays as compact JSON. */
+void show_object(const json_t *object);
+
+#endif
