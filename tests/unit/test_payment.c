@@ -50,8 +50,8 @@ static void only_a_clear_yes_confirms(void **state)
         "{\"status\":\"active\",\"tier\":1}",
         "{\"status\":\"active\",\"status\":\"none\"}",
         "{\"status\":\"active\",\"period_end\":\"tomorrow\"}",
-        "{\"status\":\"active\",\"period_start\":\"2026-02-01T00:00:00Z\","
-        "\"period_end\":\"2026-01-01T00:00:00Z\"}",
+        ("{\"status\":\"active\",\"period_start\":\"2026-02-01T00:00:00Z\","
+         "\"period_end\":\"2026-01-01T00:00:00Z\"}"),
     };
     for (size_t i = 0; i < COUNT_OF(unclear); i++)
         assert_int_equal(judge(200, unclear[i]), PAYMENT_UNKNOWN);
