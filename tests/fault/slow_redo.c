@@ -1,6 +1,7 @@
 /* Preloaded into mariadbd: each write of the redo log waits first, at random up to SLOW_REDO_US
- * (default 20000) microseconds, so that commits are visible to others well before they are durable. A
- * kill -9 in between loses them, as a power cut would. Built by tests/programs.cmake as a module. */
+ * (default 20000) microseconds, so that commits are visible to others well before they are durable.
+ * A kill -9 in between loses them, as a power cut would. Built by tests/programs.cmake as a module.
+ */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
