@@ -10,10 +10,11 @@
 #include "conf/settings.h"
 #include "service/context.h"
 #include "store/node.h"
+#include "store/outcome.h"
 
 #include <stdlib.h>
 
-enum { RETRY_US = 50 * 1000 };
+enum { RETRY_US = 50 * 1000, END_MS = 3000 };
 
 struct control {
     struct db_job job;
@@ -25,6 +26,7 @@ struct control {
     uint64_t connection;
     struct journal_id id;
     uint64_t old_connection;
+    int64_t sent_us;
     bool found;
 };
 
@@ -148,7 +150,8 @@ void meter_sync(struct meter *meter)
 static enum err resolve_run(struct db *db, struct db_job *job)
 {
     struct control *control = CONTAINER_OF(job, struct control, job);
-    enum err error = connection_end(db, control->old_connection);
+    int64_t age_ms = (clock_mono_us() - control->sent_us) / 1000;
+    enum err error = outcome_end_connection(db, control->old_connection, age_ms, END_MS);
     if (!error) error = journal_look(db, control->id, &control->found);
     if (!error && control->found) /* seen is not durable: a commit of one's own makes it so */
         error = journal_own_commit(db, control->id.node, control->id.incarnation);
@@ -179,6 +182,7 @@ void meter_resolve(struct meter *meter, struct meter_batch *batch)
     meter->state = METER_RESOLVING;
     meter->unresolved = batch;
     if (meter->control_flying || clock_mono_us() < meter->control_retry_us) return;
-    struct control values = {.id = batch->id, .old_connection = batch->server_connection};
+    struct control values = {
+        .id = batch->id, .old_connection = batch->server_connection, .sent_us = batch->closed_us};
     if (!control_start(meter, resolve_run, resolve_done, &values)) control_again(meter);
 }

@@ -3,10 +3,7 @@
  * with it. */
 #include "store/journal.h"
 
-#include "base/clock.h"
-
 #include <stdio.h>
-#include <time.h>
 
 enum err journal_insert(struct db *db, struct journal_id id, struct span payload)
 {
@@ -38,39 +35,6 @@ enum err journal_own_commit(struct db *db, unsigned node, unsigned incarnation)
     return db_execute(db,
                       "UPDATE node SET heartbeat = heartbeat + 1 WHERE id = ? AND incarnation = ?",
                       DB_VALUES(db_u64(node), db_u64(incarnation)), NULL);
-}
-
-static enum err connection_stands(struct db *db, uint64_t id, bool *stands)
-{
-    struct db_rows rows;
-    enum err error = db_query(db, "SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = ?",
-                              DB_VALUES(db_u64(id)), &rows);
-    if (error) return error;
-    *stands = db_next(&rows);
-    db_finish(&rows);
-    return ERR_OK;
-}
-
-enum err connection_end(struct db *db, uint64_t server_connection)
-{
-    enum { DEADLINE_US = 3 * 1000 * 1000, PAUSE_NS = 5 * 1000 * 1000 };
-    /* The same number again: the server was restarted, the old connection cannot be left. */
-    if (server_connection == db_connection_id(db)) return ERR_OK;
-    int64_t deadline_us = clock_mono_us() + DEADLINE_US;
-    for (bool asked = false;; asked = true) {
-        bool stands = false;
-        enum err error = connection_stands(db, server_connection, &stands);
-        if (error || !stands) return error;
-        if (!asked) {
-            char sql[48];
-            snprintf(sql, sizeof sql, "KILL CONNECTION %llu",
-                     (unsigned long long)server_connection);
-            error = db_command(db, sql);
-            if (error && db_is_lost(db)) return error; /* unknown thread: it has just gone */
-        }
-        if (clock_mono_us() > deadline_us) return ERR_TIMEOUT;
-        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
-    }
 }
 
 enum { FEED_PAGE = 1000 };

@@ -19,15 +19,11 @@ struct journal_id {
 MUST_USE enum err journal_insert(struct db *db, struct journal_id id, struct span payload);
 
 /* Whether the row of that id stands. Only to be trusted when the connection that sent the insert
- * has left the process list (db_kill_and_wait). */
+ * has left the process list (outcome_end_connection). */
 MUST_USE enum err journal_look(struct db *db, struct journal_id id, bool *found);
 
 /* Commits something of one's own, so that what was seen of others' commits is durable too. */
 MUST_USE enum err journal_own_commit(struct db *db, unsigned node, unsigned incarnation);
-
-/* Ends another connection of this user (its outcome is unknown) and waits until it has left the
- * process list, so that nothing it sent can be committed later. ERR_TIMEOUT after 3 s. */
-MUST_USE enum err connection_end(struct db *db, uint64_t server_connection);
 
 /* A place in the feed: position and the random tag of the row there. */
 struct feed_place {
