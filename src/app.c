@@ -4,6 +4,7 @@
 #include "app.h"
 
 #include "api/gateway.h"
+#include "api/metrics.h"
 #include "api/problem.h"
 #include "api/routes.h"
 #include "base/log.h"
@@ -144,6 +145,7 @@ static enum err start_listeners(struct app *app, char *error)
     gateway.limits.head_bytes = GATEWAY_HEAD_BYTES;
     gateway.limits.headers = GATEWAY_HEADERS;
     gateway.limits.body_bytes = GATEWAY_BODY_BYTES;
+    metrics_watch(app->server);
     enum err result = listen_on(app, &api, app->api_address, error);
     if (result || gateway.address[0] == '\0') return result;
     return listen_on(app, &gateway, app->gateway_address, error);
