@@ -1,0 +1,68 @@
+/* Keys, their secrets and the hashes by which those are found. DB thread; what writes runs inside
+ * an explicit transaction. A key's id never changes; a rotation adds a secret of the next version.
+ */
+#ifndef KEYMETER_STORE_API_KEY_H
+#define KEYMETER_STORE_API_KEY_H
+
+#include "base/arena.h"
+#include "base/compiler.h"
+#include "base/err.h"
+#include "base/span.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct db;
+
+struct api_key_row {
+    uint64_t id, customer_id;
+    const char *title, *description;
+    const char *environment; /* "live", "test" */
+    const char *label;
+    const char *permissions;      /* JSON [names] */
+    const char *rate_limits;      /* JSON [{name, limit, window_seconds}] */
+    const char *allowed_networks; /* JSON [CIDR] */
+    const char *metadata;         /* JSON object */
+    bool has_monthly_cap;
+    uint64_t monthly_cap;
+    bool disabled, suspended;
+    int64_t revoked_at, expires_at, rotates_at; /* wall ms; 0: none */
+    uint32_t secret_version;                    /* of the current secret */
+    int64_t created_at, updated_at;
+};
+
+MUST_USE enum err api_key_insert(struct db *db, const struct api_key_row *row);
+/* Locks the row to the end of the transaction. ERR_NOT_FOUND. */
+MUST_USE enum err api_key_lock(struct db *db, uint64_t id, struct arena *arena,
+                               struct api_key_row *row);
+/* Writes everything but id, customer, environment, label and created_at. */
+MUST_USE enum err api_key_update(struct db *db, const struct api_key_row *row);
+/* Keys of the customer that are not revoked: what max_keys bounds. Under the customer's lock. */
+MUST_USE enum err api_key_count(struct db *db, uint64_t customer_id, uint32_t *count);
+
+struct key_secret_row {
+    uint64_t id, key_id;
+    uint32_t version;
+    char start[11];
+    char fingerprint[9];
+    int64_t created_at;
+    unsigned char hash[32];
+    const char *algorithm, *pepper_id;
+};
+
+/* The secret and its hash. ERR_EXISTS: the hash stands already. */
+MUST_USE enum err key_secret_insert(struct db *db, const struct key_secret_row *row);
+/* Gives the secrets without an end the end `expires_at`. */
+MUST_USE enum err key_secret_retire(struct db *db, uint64_t key_id, int64_t expires_at);
+/* Removes the secrets (and hashes) of versions below `version`; with `ended_by` not 0 only those
+ * that have ended by then. *removed may be NULL. */
+MUST_USE enum err key_secret_remove(struct db *db, uint64_t key_id, uint32_t version,
+                                    int64_t ended_by, uint64_t *removed);
+/* Whether an older secret works beside the current one at now_ms. */
+MUST_USE enum err key_secret_overlaps(struct db *db, uint64_t key_id, int64_t now_ms,
+                                      bool *overlaps);
+/* The key whose secret has this hash, live or not. ERR_NOT_FOUND. */
+MUST_USE enum err key_hash_find(struct db *db, const unsigned char hash[32], const char *algorithm,
+                                const char *pepper_id, uint64_t *key_id);
+
+#endif

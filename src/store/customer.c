@@ -1,0 +1,113 @@
+/* The customer table. Called from service/ on a DB thread. What always holds: statements here never
+ * see a name or an address in the clear, and rows with deleted_at are nobody's. */
+#include "store/customer.h"
+
+#include "io/db.h"
+
+#define COLUMNS                                                                                    \
+    "SELECT id, external_id, email_sealed, email_index, name_sealed, metadata, created_at,"        \
+    " updated_at FROM customer WHERE "
+#define BY_ID       COLUMNS "id = ? AND deleted_at IS NULL"
+#define BY_EXTERNAL COLUMNS "external_id = ? AND deleted_at IS NULL"
+
+static struct db_value optional_bytes(struct span bytes)
+{
+    return bytes.data ? db_span(bytes) : db_null();
+}
+
+enum err customer_insert(struct db *db, const struct customer_row *row)
+{
+    static const char sql[] =
+        "INSERT INTO customer (id, external_id, email_sealed, email_index, name_sealed, metadata,"
+        " created_at, updated_at) VALUES (?,?,?,?,?,?,?,?)";
+    return db_execute(db, sql,
+                      DB_VALUES(db_u64(row->id), db_text(row->external_id),
+                                optional_bytes(row->email_sealed), optional_bytes(row->email_index),
+                                optional_bytes(row->name_sealed), db_text(row->metadata),
+                                db_i64(row->created_at), db_i64(row->updated_at)),
+                      NULL);
+}
+
+static bool copy_bytes(const struct db_rows *rows, size_t column, struct arena *arena,
+                       struct span *out)
+{
+    *out = (struct span){0};
+    if (db_is_null(rows, column)) return true;
+    struct span bytes = db_get_span(rows, column);
+    char *copy = arena_copy(arena, bytes);
+    *out = span_of(copy, bytes.length);
+    return copy != NULL;
+}
+
+static enum err read_row(struct db_rows *rows, struct arena *arena, struct customer_row *row)
+{
+    if (!db_next(rows)) return ERR_NOT_FOUND;
+    *row = (struct customer_row){
+        .id = db_get_u64(rows, 0),
+        .external_id = db_get_text(rows, 1, arena),
+        .metadata = db_get_text(rows, 5, arena),
+        .created_at = db_get_i64(rows, 6),
+        .updated_at = db_get_i64(rows, 7),
+    };
+    bool whole = row->metadata && copy_bytes(rows, 2, arena, &row->email_sealed) &&
+                 copy_bytes(rows, 3, arena, &row->email_index) &&
+                 copy_bytes(rows, 4, arena, &row->name_sealed);
+    db_finish(rows);
+    return whole ? ERR_OK : ERR_NO_MEMORY;
+}
+
+static enum err read_by(struct db *db, const char *by_id, const char *by_external,
+                        const struct customer_name *name, struct arena *arena,
+                        struct customer_row *row)
+{
+    struct db_value value = name->id ? db_u64(name->id) : db_span(name->external_id);
+    struct db_rows rows;
+    enum err error = db_query(db, name->id ? by_id : by_external, &value, 1, &rows);
+    return error ? error : read_row(&rows, arena, row);
+}
+
+enum err customer_lock(struct db *db, const struct customer_name *name, struct arena *arena,
+                       struct customer_row *row)
+{
+    static const char by_id[] = BY_ID " FOR UPDATE";
+    static const char by_external[] = BY_EXTERNAL " FOR UPDATE";
+    return read_by(db, by_id, by_external, name, arena, row);
+}
+
+enum err customer_find(struct db *db, const struct customer_name *name, struct arena *arena,
+                       struct customer_row *row)
+{
+    static const char by_id[] = BY_ID;
+    static const char by_external[] = BY_EXTERNAL;
+    return read_by(db, by_id, by_external, name, arena, row);
+}
+
+enum err customer_update(struct db *db, const struct customer_row *row)
+{
+    static const char sql[] = "UPDATE customer SET email_sealed = ?, email_index = ?,"
+                              " name_sealed = ?, metadata = ?, updated_at = ? WHERE id = ?";
+    return db_execute(db, sql,
+                      DB_VALUES(optional_bytes(row->email_sealed), optional_bytes(row->email_index),
+                                optional_bytes(row->name_sealed), db_text(row->metadata),
+                                db_i64(row->updated_at), db_u64(row->id)),
+                      NULL);
+}
+
+enum err customer_erase(struct db *db, uint64_t id, int64_t now_ms)
+{
+    static const char customer[] =
+        "UPDATE customer SET external_id = NULL, email_sealed = NULL, email_index = NULL,"
+        " name_sealed = NULL, openpgp_key = NULL, smime_certificate = NULL, metadata = '{}',"
+        " updated_at = ?, deleted_at = ? WHERE id = ?";
+    static const char entitlement[] = "UPDATE entitlement SET reference = NULL,"
+                                      " resolved_reference = NULL, updated_at = ?"
+                                      " WHERE customer_id = ?";
+    static const char keys[] =
+        "UPDATE api_key SET title = '', description = '', metadata = '{}',"
+        " revoked_at = COALESCE(revoked_at, ?), updated_at = ? WHERE customer_id = ?";
+    enum err error =
+        db_execute(db, customer, DB_VALUES(db_i64(now_ms), db_i64(now_ms), db_u64(id)), NULL);
+    if (!error) error = db_execute(db, entitlement, DB_VALUES(db_i64(now_ms), db_u64(id)), NULL);
+    if (error) return error;
+    return db_execute(db, keys, DB_VALUES(db_i64(now_ms), db_i64(now_ms), db_u64(id)), NULL);
+}

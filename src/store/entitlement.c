@@ -1,0 +1,71 @@
+/* The entitlement table. Called from service/ on a DB thread. What always holds: the unique key
+ * over (provider, resolved_reference) lets one payment pay for one customer, whoever came first. */
+#include "store/entitlement.h"
+
+#include "io/db.h"
+
+static struct db_value optional_time(int64_t wall_ms)
+{
+    return wall_ms ? db_i64(wall_ms) : db_null();
+}
+
+enum err entitlement_insert(struct db *db, const struct entitlement_row *row)
+{
+    static const char sql[] =
+        "INSERT INTO entitlement (customer_id, tier, provider, reference, resolved_reference,"
+        " status, period_start, period_end, grace_until, updated_at) VALUES (?,?,?,?,?,?,?,?,?,?)";
+    return db_execute(db, sql,
+                      DB_VALUES(db_u64(row->customer_id), db_text(row->tier),
+                                db_text(row->provider), db_text(row->reference),
+                                db_text(row->resolved_reference), db_text(row->status),
+                                optional_time(row->period_start), optional_time(row->period_end),
+                                optional_time(row->grace_until), db_i64(row->updated_at)),
+                      NULL);
+}
+
+enum err entitlement_update(struct db *db, const struct entitlement_row *row)
+{
+    static const char sql[] =
+        "UPDATE entitlement SET tier = ?, provider = ?, reference = ?, resolved_reference = ?,"
+        " status = ?, period_start = ?, period_end = ?, grace_until = ?, updated_at = ?"
+        " WHERE customer_id = ?";
+    return db_execute(db, sql,
+                      DB_VALUES(db_text(row->tier), db_text(row->provider), db_text(row->reference),
+                                db_text(row->resolved_reference), db_text(row->status),
+                                optional_time(row->period_start), optional_time(row->period_end),
+                                optional_time(row->grace_until), db_i64(row->updated_at),
+                                db_u64(row->customer_id)),
+                      NULL);
+}
+
+enum err entitlement_find(struct db *db, uint64_t customer_id, struct arena *arena,
+                          struct entitlement_row *row)
+{
+    static const char sql[] =
+        "SELECT tier, provider, reference, resolved_reference, status, period_start, period_end,"
+        " grace_until, updated_at FROM entitlement WHERE customer_id = ?";
+    struct db_rows rows;
+    enum err error = db_query(db, sql, DB_VALUES(db_u64(customer_id)), &rows);
+    if (error) return error;
+    if (!db_next(&rows)) return ERR_NOT_FOUND;
+    *row = (struct entitlement_row){
+        .customer_id = customer_id,
+        .tier = db_get_text(&rows, 0, arena),
+        .provider = db_get_text(&rows, 1, arena),
+        .reference = db_get_text(&rows, 2, arena),
+        .resolved_reference = db_get_text(&rows, 3, arena),
+        .status = db_get_text(&rows, 4, arena),
+        .period_start = db_get_i64(&rows, 5),
+        .period_end = db_get_i64(&rows, 6),
+        .grace_until = db_get_i64(&rows, 7),
+        .updated_at = db_get_i64(&rows, 8),
+    };
+    db_finish(&rows);
+    return row->tier && row->provider && row->status ? ERR_OK : ERR_NO_MEMORY;
+}
+
+bool entitlement_lapsed(const struct entitlement_row *row, int64_t now_ms)
+{
+    if (span_is(span_text(row->status), "suspended")) return true;
+    return span_is(span_text(row->status), "past_due") && now_ms >= row->grace_until;
+}
