@@ -7,6 +7,7 @@
 #include "api/audit.h"
 #include "api/auth.h"
 #include "api/health.h"
+#include "api/keys.h"
 #include "api/metrics.h"
 #include "api/openapi.h"
 #include "api/problem.h"
@@ -28,6 +29,8 @@ static const struct access admins = {SCOPE_ADMIN, false, false};
 static const struct access readers = {SCOPE_READ, false, false};
 static const struct access plan_readers = {SCOPE_READ | SCOPE_ISSUE | SCOPE_BILLING, false, false};
 static const struct access usage_readers = {SCOPE_READ | SCOPE_BILLING, false, false};
+static const struct access issuers = {SCOPE_ISSUE, false, false};
+static const struct access key_readers = {SCOPE_READ | SCOPE_ISSUE, false, false};
 static const struct access verifiers = {SCOPE_VERIFY, false, false};
 static const struct access scrapers = {.any_of = SCOPE_READ, .open_local = true};
 
@@ -38,6 +41,19 @@ static const struct http_route routes[] = {
     {HTTP_M_GET, "/metrics", handle_metrics, &scrapers},
 
     {HTTP_M_POST, "/v1/verify", handle_verify, &verifiers},
+
+    {HTTP_M_POST, "/v1/keys", handle_key_create, &issuers},
+    {HTTP_M_GET, "/v1/keys", handle_keys_list, &key_readers},
+    {HTTP_M_POST, "/v1/keys/lookup", handle_key_lookup, &key_readers},
+    {HTTP_M_GET, "/v1/keys/{id}", handle_key_get, &key_readers},
+    {HTTP_M_PATCH, "/v1/keys/{id}", handle_key_patch, &issuers},
+    {HTTP_M_DELETE, "/v1/keys/{id}", handle_key_delete, &issuers},
+    {HTTP_M_POST, "/v1/keys/{id}/rotate", handle_key_rotate, &issuers},
+    {HTTP_M_POST, "/v1/keys/{id}/end-overlap", handle_key_end_overlap, &issuers},
+    {HTTP_M_POST, "/v1/keys/{id}/regenerate", handle_key_regenerate, &issuers},
+    {HTTP_M_POST, "/v1/keys/{id}/revoke", handle_key_revoke, &issuers},
+    {HTTP_M_POST, "/v1/keys/{id}/disable", handle_key_disable, &issuers},
+    {HTTP_M_POST, "/v1/keys/{id}/enable", handle_key_enable, &issuers},
 
     {HTTP_M_GET, "/v1/keys/{id}/usage", handle_key_usage, &usage_readers},
     {HTTP_M_GET, "/v1/customers/{id}/usage", handle_customer_usage, &usage_readers},

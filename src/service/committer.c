@@ -30,7 +30,7 @@ struct batch {
     size_t count;
     struct feed_row *feed;
     struct audit_row *audit;
-    size_t feed_count, audit_count;
+    size_t feed_count, audit_count, good_count;
     uint64_t position, tag; /* of the first feed row: tells whether the commit happened */
     int64_t started_us;
 };
@@ -70,7 +70,8 @@ static enum err operation_run(struct db *db, struct operation *operation)
     if (!error) error = operation->run(db, operation);
     if (ends_batch(db, error)) return error == ERR_DB_RETRY ? error : ERR_DB_LOST;
     if (!error && (operation->feed_count > OPERATION_FEED_MAX ||
-                   operation->audit_count > OPERATION_AUDIT_MAX || !operation->audit_count))
+                   operation->audit_count > OPERATION_AUDIT_MAX ||
+                   (operation->feed_count && !operation->audit_count)))
         error = ERR_INVALID; /* a bug: it must not be committed without its rows */
     operation->job.error = error;
     return error ? db_rollback_to_savepoint(db) : ERR_OK;
@@ -78,10 +79,11 @@ static enum err operation_run(struct db *db, struct operation *operation)
 
 static void batch_collect(struct batch *batch)
 {
-    batch->feed_count = batch->audit_count = 0;
+    batch->feed_count = batch->audit_count = batch->good_count = 0;
     for (size_t i = 0; i < batch->count; i++) {
         const struct operation *operation = batch->operations[i];
         if (operation->job.error) continue;
+        batch->good_count++;
         memcpy(batch->feed + batch->feed_count, operation->feed,
                operation->feed_count * sizeof *operation->feed);
         batch->feed_count += operation->feed_count;
@@ -89,8 +91,10 @@ static void batch_collect(struct batch *batch)
                operation->audit_count * sizeof *operation->audit);
         batch->audit_count += operation->audit_count;
     }
-    /* Without a row of its own the commit could not be found again when its outcome is unknown. */
-    if (batch->audit_count && !batch->feed_count)
+    /* Without a row of its own the commit could not be found again when its outcome is unknown. It
+     * is wanted even where nothing changed: what an operation saw of another's commit is durable
+     * only behind a commit of one's own. */
+    if (batch->good_count && !batch->feed_count)
         batch->feed[batch->feed_count++] = (struct feed_row){.kind = FEED_START};
 }
 
@@ -102,10 +106,10 @@ static enum err batch_try(struct batch *batch)
     for (size_t i = 0; !error && i < batch->count; i++)
         error = operation_run(db, batch->operations[i]);
     if (!error) batch_collect(batch);
-    if (!error && batch->audit_count)
+    if (!error && batch->good_count)
         error = feed_append(db, clock_wall_ms(), batch->feed, batch->feed_count, batch->audit,
                             batch->audit_count, &batch->position, &batch->tag);
-    if (error || !batch->audit_count) {
+    if (error || !batch->good_count) {
         db_rollback(db);
         return error;
     }

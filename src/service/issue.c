@@ -1,0 +1,168 @@
+/* Issuing keys. issue_run and issue_key are on the committer's thread, the rest on the loop. What
+ * always holds: the customer's row is locked before its keys are counted, so that max_keys is never
+ * passed; and nothing is issued for a customer whose payment has lapsed. */
+#include "service/issue.h"
+
+#include "base/buf.h"
+#include "base/codec.h"
+#include "core/api_key.h"
+#include "core/period.h"
+#include "core/permission.h"
+#include "store/entitlement.h"
+#include "store/names.h"
+#include "store/tier.h"
+
+#include <stdio.h>
+
+static void wrong(struct problem *problem, const struct key_settings *settings, const char *field,
+                  const char *message)
+{
+    char location[96];
+    snprintf(location, sizeof location, "%s.%s", settings->at, field);
+    problem_add_field(problem, location, "%s", message);
+}
+
+bool issue_permissions_allowed(struct problem *problem, const struct key_settings *settings,
+                               const struct tier_row *tier)
+{
+    struct span rest = span_text(settings->permissions), name;
+    bool allowed = true;
+    while (permission_next(&rest, &name)) {
+        bool by_tier = permission_has(span_text(tier->tier.permissions), name);
+        bool by_token = !settings->within || permission_has(span_text(settings->within), name);
+        if (by_tier && by_token) continue;
+        char message[160];
+        snprintf(message, sizeof message, "%.*s is not among what %s may grant", (int)name.length,
+                 name.data, by_tier ? "your token" : "the tier");
+        wrong(problem, settings, "permissions", message);
+        problem->code = "permission_not_allowed";
+        allowed = false;
+    }
+    return allowed;
+}
+
+static const struct rate_limit *tier_limit(const struct tier *tier, const char *name)
+{
+    for (unsigned i = 0; i < tier->rate_limit_count; i++)
+        if (span_is(span_text(tier->rate_limits[i].name), name)) return &tier->rate_limits[i];
+    return NULL;
+}
+
+bool issue_limits_allowed(struct problem *problem, const struct key_settings *settings,
+                          const struct tier_row *tier)
+{
+    unsigned before = problem->field_count, total = tier->tier.rate_limit_count;
+    for (unsigned i = 0; i < settings->rate_limit_count; i++) {
+        const struct rate_limit *own = &settings->rate_limits[i];
+        const struct rate_limit *theirs = tier_limit(&tier->tier, own->name);
+        if (!theirs) total++;
+        if (!theirs || settings->may_loosen || rate_limit_is_tighter(own, theirs)) continue;
+        char field[32], message[160];
+        snprintf(field, sizeof field, "rate_limits[%u]", i);
+        snprintf(message, sizeof message,
+                 "may only be tighter than the tier's %s: %u per %u seconds", theirs->name,
+                 theirs->limit, theirs->window_s);
+        wrong(problem, settings, field, message);
+    }
+    if (total > RATE_LIMITS_MAX)
+        wrong(problem, settings, "rate_limits", "makes more than 8 limits with those of the tier");
+    return problem->field_count == before;
+}
+
+static enum err check(struct db *db, struct operation *operation,
+                      const struct key_settings *settings, uint64_t customer_id,
+                      const struct tier_row *tier)
+{
+    struct problem *problem = &operation->problem;
+    if (!issue_permissions_allowed(problem, settings, tier)) return ERR_DENIED;
+    if (!issue_limits_allowed(problem, settings, tier)) return ERR_DENIED;
+    if (settings->expires_at && settings->expires_at <= operation->now_ms) {
+        wrong(problem, settings, "expires_at", "must be in the future");
+        return ERR_DENIED;
+    }
+    uint32_t count;
+    enum err error = api_key_count(db, customer_id, &count);
+    if (error || count < tier->tier.max_keys) return error;
+    return problem_set(problem, 403, "key_limit_reached",
+                       "The tier allows %u keys, which the customer has; revoke one or change the "
+                       "tier.",
+                       tier->tier.max_keys);
+}
+
+enum err issue_key(struct db *db, struct operation *operation, const struct key_settings *settings,
+                   uint64_t customer_id, const struct tier_row *tier, struct secret **secret,
+                   uint64_t *key_id)
+{
+    enum err error = check(db, operation, settings, customer_id, tier);
+    if (error) return error;
+    struct buf permissions CLEANUP(buf_done) = {0}, limits CLEANUP(buf_done) = {0};
+    names_to_json(span_text(settings->permissions), &permissions);
+    buf_add_char(&permissions, '\0');
+    rate_limits_to_json(settings->rate_limits, settings->rate_limit_count, &limits);
+    buf_add_char(&limits, '\0');
+    if (permissions.failed || limits.failed) return ERR_NO_MEMORY;
+    int64_t now_ms = operation->now_ms;
+    struct api_key_row row = {
+        .id = id_new(),
+        .customer_id = customer_id,
+        .title = settings->title ? settings->title : "",
+        .description = settings->description ? settings->description : "",
+        .environment = "live",
+        .label = settings->label ? settings->label : tier->tier.label,
+        .permissions = permissions.data,
+        .rate_limits = limits.data,
+        .allowed_networks = settings->allowed_networks ? settings->allowed_networks : "[]",
+        .metadata = settings->metadata ? settings->metadata : "{}",
+        .expires_at = settings->expires_at,
+        .rotates_at = tier->tier.rotation_days ? now_ms + tier->tier.rotation_days * DAY_MS : 0,
+        .secret_version = 1,
+        .created_at = now_ms,
+        .updated_at = now_ms,
+    };
+    char subject[ID_TEXT_SIZE];
+    *key_id = row.id;
+    id_format(subject, "key", row.id);
+    error = api_key_insert(db, &row);
+    if (!error) error = key_change_mint(db, operation, &row, secret);
+    operation_feed(operation, FEED_KEY, row.id);
+    operation_audit(operation, "key.create", subject, customer_id, NULL);
+    return error;
+}
+
+static enum err issue_run(struct db *db, struct operation *operation)
+{
+    struct issue *issue = CONTAINER_OF(operation, struct issue, change.operation);
+    struct key_change *change = &issue->change;
+    struct customer_row customer;
+    struct entitlement_row entitlement;
+    struct tier_row tier;
+    arena_done(&change->arena);
+    enum err error = customer_lock(db, &issue->customer, &change->arena, &customer);
+    if (error == ERR_NOT_FOUND) {
+        problem_add_field(&operation->problem, "body.customer_id", "there is no such customer");
+        return ERR_DENIED;
+    }
+    if (!error) error = entitlement_find(db, customer.id, &change->arena, &entitlement);
+    if (!error && entitlement_lapsed(&entitlement, operation->now_ms))
+        return problem_set(&operation->problem, 402, "payment_required",
+                           "The payment for the customer's tier has lapsed.");
+    if (!error) error = tier_row_find(db, span_text(entitlement.tier), &tier);
+    if (!error)
+        error = issue_key(db, operation, &issue->settings, customer.id, &tier, &change->secret,
+                          &change->key_id);
+    return error ? error : key_change_load(db, change);
+}
+
+/* A new key has used nothing, so there is nothing to count. */
+static void issue_done(struct operation *operation, enum err error)
+{
+    struct key_change *change = CONTAINER_OF(operation, struct key_change, operation);
+    change->done(change, error);
+}
+
+void issue_init(struct issue *issue)
+{
+    issue->settings.at = "body";
+    issue->change.operation.run = issue_run;
+    issue->change.operation.done = issue_done;
+}

@@ -1,0 +1,120 @@
+/* The frame of an operation on one key. run is on the committer's thread, done and the count's done
+ * on the loop. What always holds: a secret exists only in guarded memory and in the answer, the
+ * database gets its keyed hash; and a change that was committed is answered as done, even when the
+ * usage around it could not be counted any more. */
+#include "service/key_change.h"
+
+#include "base/clock.h"
+#include "base/codec.h"
+#include "core/api_key.h"
+#include "crypto/key_hash.h"
+#include "crypto/keyring.h"
+#include "service/context.h"
+#include "store/entitlement.h"
+#include "store/tier.h"
+#include "store/usage_snapshot.h"
+
+static struct key_change *change_of(struct operation *operation)
+{
+    return CONTAINER_OF(operation, struct key_change, operation);
+}
+
+enum err key_change_refuse_revoked(struct operation *operation, const struct api_key_row *row)
+{
+    if (!row->revoked_at) return ERR_OK;
+    return problem_set(&operation->problem, 409, "key_revoked",
+                       "The key has been revoked, which is final; issue a new one.");
+}
+
+enum err key_change_tier(struct db *db, uint64_t customer_id, struct arena *arena,
+                         struct tier_row *tier)
+{
+    struct entitlement_row entitlement;
+    enum err error = entitlement_find(db, customer_id, arena, &entitlement);
+    return error ? error : tier_row_find(db, span_text(entitlement.tier), tier);
+}
+
+enum err key_change_mint(struct db *db, struct operation *operation, const struct api_key_row *row,
+                         struct secret **secret)
+{
+    const struct keyring *keyring = operation->service->keyring;
+    secret_free(secret);
+    *secret = secret_new(API_KEY_TEXT_SIZE);
+    if (!*secret) return ERR_NO_MEMORY;
+    (*secret)->length = api_key_make(row->label, (*secret)->text);
+    struct key_secret_row made = {.id = id_new(),
+                                  .key_id = row->id,
+                                  .version = row->secret_version,
+                                  .created_at = operation->now_ms,
+                                  .algorithm = KEY_HASH_ALGORITHM,
+                                  .pepper_id = keyring_pepper_id(keyring)};
+    key_hash(keyring, secret_span(*secret), made.hash);
+    key_fingerprint(made.hash, made.fingerprint);
+    api_key_start(secret_span(*secret), made.start);
+    operation_feed_hash(operation, row->id, made.hash);
+    return key_secret_insert(db, &made);
+}
+
+enum err key_change_load(struct db *db, struct key_change *change)
+{
+    return key_view_find(db, change->key_id, change->operation.now_ms, &change->arena,
+                         &change->view);
+}
+
+enum err key_change_run(struct db *db, struct operation *operation)
+{
+    struct key_change *change = change_of(operation);
+    struct api_key_row row;
+    char subject[ID_TEXT_SIZE];
+    arena_done(&change->arena);
+    enum err error = api_key_lock(db, change->key_id, &change->arena, &row);
+    if (error == ERR_NOT_FOUND)
+        return problem_set(&operation->problem, 404, "not_found", "There is no such key.");
+    change->action = NULL;
+    if (!error) error = change->apply(db, change, &row);
+    if (!error && change->action) {
+        row.updated_at = operation->now_ms;
+        id_format(subject, "key", row.id);
+        operation_feed(operation, FEED_KEY, row.id);
+        operation_audit(operation, change->action, subject, row.customer_id, NULL);
+        error = api_key_update(db, &row);
+    }
+    return error ? error : key_change_load(db, change);
+}
+
+static enum err count_run(struct db *db, struct db_job *job)
+{
+    struct key_change *change = CONTAINER_OF(job, struct key_change, count_job);
+    enum err error = usage_snapshot_begin(db);
+    if (!error) error = key_view_count(db, &change->view, 1, &change->arena);
+    usage_snapshot_end(db);
+    return error;
+}
+
+static void count_done(struct db_job *job, enum err error)
+{
+    (void)error; /* then the view has what is folded */
+    struct key_change *change = CONTAINER_OF(job, struct key_change, count_job);
+    change->done(change, ERR_OK);
+}
+
+void key_change_finish(struct operation *operation, enum err error)
+{
+    struct key_change *change = change_of(operation);
+    if (!error) {
+        change->count_job = (struct db_job){.run = count_run, .done = count_done};
+        if (db_submit(operation->service->readers, &change->count_job) == ERR_OK) return;
+    }
+    change->done(change, error);
+}
+
+enum err key_change_submit(struct key_change *change)
+{
+    return operation_submit(&change->operation);
+}
+
+void key_change_done(struct key_change *change)
+{
+    secret_free(&change->secret);
+    arena_done(&change->arena);
+}

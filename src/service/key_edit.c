@@ -1,0 +1,103 @@
+/* Editing keys, on the committer's thread inside key_change_run. What always holds: what an edit
+ * leaves out stays as it is, permissions stay within the tier and the token, and a revoked key
+ * changes no more. */
+#include "service/key_edit.h"
+
+#include "store/names.h"
+#include "store/tier.h"
+
+static const char *json_kept(struct buf *json, struct arena *arena)
+{
+    const char *text = json->failed ? NULL : arena_copy(arena, buf_span(json));
+    buf_done(json);
+    return text;
+}
+
+static enum err edit_grants(struct db *db, struct key_edit *edit, struct api_key_row *row)
+{
+    struct tier_row tier;
+    struct problem *problem = &edit->change.operation.problem;
+    struct arena *arena = &edit->change.arena;
+    const struct key_settings *settings = &edit->settings;
+    struct buf json = {0};
+    enum err error = key_change_tier(db, row->customer_id, arena, &tier);
+    if (error) return error;
+    if (settings->permissions) {
+        if (!issue_permissions_allowed(problem, settings, &tier)) return ERR_DENIED;
+        names_to_json(span_text(settings->permissions), &json);
+        row->permissions = json_kept(&json, arena);
+    }
+    if (edit->has_rate_limits) {
+        if (!issue_limits_allowed(problem, settings, &tier)) return ERR_DENIED;
+        rate_limits_to_json(settings->rate_limits, settings->rate_limit_count, &json);
+        row->rate_limits = json_kept(&json, arena);
+    }
+    return row->permissions && row->rate_limits ? ERR_OK : ERR_NO_MEMORY;
+}
+
+static enum err edit_apply(struct db *db, struct key_change *change, struct api_key_row *row)
+{
+    struct key_edit *edit = CONTAINER_OF(change, struct key_edit, change);
+    const struct key_settings *settings = &edit->settings;
+    enum err error = key_change_refuse_revoked(&change->operation, row);
+    if (error) return error;
+    if (edit->has_expires_at && settings->expires_at &&
+        settings->expires_at <= change->operation.now_ms) {
+        problem_add_field(&change->operation.problem, "body.expires_at", "must be in the future");
+        return ERR_DENIED;
+    }
+    if (settings->permissions || edit->has_rate_limits) {
+        error = edit_grants(db, edit, row);
+        if (error) return error;
+    }
+    if (settings->title) row->title = settings->title;
+    if (settings->description) row->description = settings->description;
+    if (settings->allowed_networks) row->allowed_networks = settings->allowed_networks;
+    if (settings->metadata) row->metadata = settings->metadata;
+    if (edit->has_expires_at) row->expires_at = settings->expires_at;
+    change->action = "key.update";
+    return ERR_OK;
+}
+
+void key_edit_init(struct key_edit *edit)
+{
+    edit->settings.at = "body";
+    edit->change.apply = edit_apply;
+    edit->change.operation.run = key_change_run;
+    edit->change.operation.done = key_change_finish;
+}
+
+static enum err state_apply(struct db *db, struct key_change *change, struct api_key_row *row)
+{
+    (void)db;
+    const struct key_state_change *wanted = CONTAINER_OF(change, struct key_state_change, change);
+    enum err error = ERR_OK;
+    switch (wanted->state) {
+    case KEY_STATE_REVOKE:
+        if (row->revoked_at) return ERR_OK;
+        row->revoked_at = change->operation.now_ms;
+        change->action = "key.revoke";
+        return ERR_OK;
+    case KEY_STATE_DISABLE:
+        error = key_change_refuse_revoked(&change->operation, row);
+        if (error || row->disabled) return error;
+        row->disabled = true;
+        change->action = "key.disable";
+        return ERR_OK;
+    case KEY_STATE_ENABLE:
+        error = key_change_refuse_revoked(&change->operation, row);
+        if (error || !row->disabled) return error;
+        row->disabled = false;
+        change->action = "key.enable";
+        return ERR_OK;
+    }
+    return ERR_INVALID;
+}
+
+void key_state_init(struct key_state_change *change, enum key_state state)
+{
+    change->state = state;
+    change->change.apply = state_apply;
+    change->change.operation.run = key_change_run;
+    change->change.operation.done = key_change_finish;
+}

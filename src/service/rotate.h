@@ -1,0 +1,20 @@
+/* New secrets for a key that stands: rotation with an overlap, its end, and regeneration. */
+#ifndef KEYMETER_SERVICE_ROTATE_H
+#define KEYMETER_SERVICE_ROTATE_H
+
+#include "service/key_change.h"
+
+enum { ROTATE_GRACE_DEFAULT_S = 86400, ROTATE_GRACE_MAX_S = 2592000 };
+
+struct rotate {
+    struct key_change change;
+    uint32_t grace_s;
+};
+/* Both secrets work until grace_s from now; 409 rotation_in_progress during an overlap. */
+void rotate_init(struct rotate *rotate, uint32_t grace_s);
+/* The older secrets are dead when it is done; nothing to do is no error. */
+void rotate_end_init(struct key_change *change);
+/* One new secret; all older ones are dead when it is done. */
+void regenerate_init(struct key_change *change);
+
+#endif
