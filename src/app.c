@@ -114,7 +114,6 @@ static struct http_limits limits_of(const struct settings *settings)
     };
 }
 
-
 static enum err listen_on(struct app *app, struct http_listen_config *config, char *bound,
                           char *error)
 {

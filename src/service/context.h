@@ -14,11 +14,11 @@ struct token_cache;
 
 struct service {
     struct uv_loop_s *loop;
-    const struct settings *settings; /* conf/settings.h; any thread, never changes */
-    const struct keyring *keyring;   /* crypto/keyring.h; any thread, never changes */
+    const struct settings *settings;  /* conf/settings.h; any thread, never changes */
+    const struct keyring *keyring;    /* crypto/keyring.h; any thread, never changes */
     const struct db_config *database; /* how to connect; never changes */
-    struct db_pool *committer;       /* one thread, merges operations (service/committer.h) */
-    struct db_pool *readers;         /* two threads, one consistent snapshot a job */
+    struct db_pool *committer;        /* one thread, merges operations (service/committer.h) */
+    struct db_pool *readers;          /* two threads, one consistent snapshot a job */
     struct curl_loop *curl;
     struct meter *meter;        /* service/meter.h: verify and gateway */
     struct token_cache *tokens; /* service/token_cache.h */
