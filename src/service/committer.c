@@ -46,7 +46,7 @@ static enum err operation_check_token(struct db *db, struct operation *operation
     if (!operation->token_id) return ERR_OK;
     enum err error = token_is_live(db, operation->token_id, operation->now_ms);
     if (error != ERR_DENIED) return error;
-    return problem_set(&operation->problem, 401, "invalid_token",
+    return problem_set(&operation->problem, 401, "unauthenticated",
                        "The service token has been revoked or has expired; use another one.");
 }
 

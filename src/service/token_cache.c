@@ -212,9 +212,15 @@ static void look_done(struct db_job *job, enum err error)
 {
     struct token_look *look = CONTAINER_OF(job, struct token_look, job);
     struct token_cache *cache = look->cache;
+    /* A token changed meanwhile, perhaps this one: what was read may be from before that. */
+    if (error == ERR_OK && look->generation != cache->generation) {
+        look->generation = cache->generation;
+        error = db_submit(cache->service->readers, &look->job);
+        if (error == ERR_OK) return;
+    }
     struct arena arena = look->arena;
     look->arena = (struct arena){0};
-    if (error == ERR_OK && look->generation == cache->generation) cache_put(cache, &look->found);
+    if (error == ERR_OK) cache_put(cache, &look->found);
     look->done(look, error == ERR_OK ? &look->found : NULL, error);
     arena_done(&arena);
 }
