@@ -15,7 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-enum { SETS_MAX = 64, SCOPES_TEXT_MAX = 256, OPTION_BASE = 1000 };
+enum { SETS_MAX = 64, SCOPES_TEXT_MAX = 256, OPTION_BASE = 1000, FILES_WANTED = 65536 };
 
 enum option_id {
     OPTION_HELP = OPTION_BASE,
@@ -78,6 +78,17 @@ static void forbid_cores(const struct settings *settings)
 #ifndef __SANITIZE_ADDRESS__ /* its leak check attaches to the process */
     prctl(PR_SET_DUMPABLE, 0);
 #endif
+}
+
+/* Each connection is a file; the soft limit is often 1,024. Not without end: some programs, and
+ * children inherit this, walk through all the numbers. */
+static void raise_file_limit(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files)) return;
+    if (files.rlim_cur >= FILES_WANTED) return;
+    files.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
+    setrlimit(RLIMIT_NOFILE, &files);
 }
 
 static enum exit_code run_serve(const struct settings *settings, const struct arguments *arguments)
@@ -222,6 +233,7 @@ static enum exit_code run_command(const struct command *command, const struct ar
         return EXIT_CODE_FAILED;
     }
     forbid_cores(&settings);
+    raise_file_limit();
     if (!command->own_settings) log_set_level((enum log_level)settings.log.level);
     enum exit_code code = EXIT_CODE_FAILED;
     if (sodium_init() < 0 || library_init())
