@@ -6,11 +6,13 @@
 
 #include "api/audit.h"
 #include "api/auth.h"
+#include "api/customers.h"
 #include "api/health.h"
 #include "api/keys.h"
 #include "api/metrics.h"
 #include "api/openapi.h"
 #include "api/problem.h"
+#include "api/signups.h"
 #include "api/tiers.h"
 #include "api/tokens.h"
 #include "api/usage.h"
@@ -41,6 +43,14 @@ static const struct http_route routes[] = {
     {HTTP_M_GET, "/metrics", handle_metrics, &scrapers},
 
     {HTTP_M_POST, "/v1/verify", handle_verify, &verifiers},
+
+    {HTTP_M_POST, "/v1/signups", handle_signup_create, &issuers},
+
+    {HTTP_M_POST, "/v1/customers", handle_customer_create, &issuers},
+    {HTTP_M_GET, "/v1/customers", handle_customers_list, &key_readers},
+    {HTTP_M_GET, "/v1/customers/{id}", handle_customer_get, &key_readers},
+    {HTTP_M_PATCH, "/v1/customers/{id}", handle_customer_patch, &issuers},
+    {HTTP_M_DELETE, "/v1/customers/{id}", handle_customer_delete, &issuers},
 
     {HTTP_M_POST, "/v1/keys", handle_key_create, &issuers},
     {HTTP_M_GET, "/v1/keys", handle_keys_list, &key_readers},

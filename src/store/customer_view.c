@@ -1,0 +1,146 @@
+/* Reading customers for answers. Called by operations behind their change and by jobs of
+ * service->readers, on a DB thread. What always holds: an erased customer is not shown, and what
+ * was opened lives in the job's arena only. */
+#include "store/customer_view.h"
+
+#include "base/buf.h"
+#include "core/period.h"
+#include "crypto/envelope.h"
+#include "io/db.h"
+#include "store/usage_snapshot.h"
+
+enum column {
+    C_ID,
+    C_EXTERNAL,
+    C_EMAIL,
+    C_NAME,
+    C_METADATA,
+    C_CREATED,
+    C_TIER,
+    C_PROVIDER,
+    C_REFERENCE,
+    C_STATUS,
+    C_PERIOD_START,
+    C_PERIOD_END,
+    C_GRACE,
+    C_QUOTA,
+    C_USED,
+};
+
+enum err customer_open(const struct keyring *keyring, const char *column, uint64_t id,
+                       struct span sealed, struct arena *arena, const char **out)
+{
+    struct buf plain CLEANUP(buf_done) = {0};
+    *out = NULL;
+    if (!sealed.data) return ERR_OK;
+    enum err error = envelope_open(keyring, column, id, sealed, &plain);
+    if (error) return error;
+    *out = arena_copy(arena, buf_span(&plain));
+    return *out ? ERR_OK : ERR_NO_MEMORY;
+}
+
+static struct span sealed_get(const struct db_rows *rows, enum column column)
+{
+    return db_is_null(rows, column) ? (struct span){0} : db_get_span(rows, column);
+}
+
+static enum err view_fill(const struct db_rows *rows, const struct keyring *keyring,
+                          int64_t period_start, struct arena *arena, struct customer_view *view)
+{
+    *view = (struct customer_view){
+        .id = db_get_u64(rows, C_ID),
+        .external_id = db_get_text(rows, C_EXTERNAL, arena),
+        .metadata = db_get_text(rows, C_METADATA, arena),
+        .created_at = db_get_i64(rows, C_CREATED),
+        .entitlement = {.customer_id = db_get_u64(rows, C_ID),
+                        .tier = db_get_text(rows, C_TIER, arena),
+                        .provider = db_get_text(rows, C_PROVIDER, arena),
+                        .reference = db_get_text(rows, C_REFERENCE, arena),
+                        .status = db_get_text(rows, C_STATUS, arena),
+                        .period_start = db_get_i64(rows, C_PERIOD_START),
+                        .period_end = db_get_i64(rows, C_PERIOD_END),
+                        .grace_until = db_get_i64(rows, C_GRACE)},
+        .has_quota = !db_is_null(rows, C_QUOTA),
+        .quota = db_get_u64(rows, C_QUOTA),
+        .period_start = period_start,
+        .used = db_get_u64(rows, C_USED),
+    };
+    if (!view->metadata || !view->entitlement.tier || !view->entitlement.provider ||
+        !view->entitlement.status)
+        return ERR_NO_MEMORY;
+    enum err error = customer_open(keyring, CUSTOMER_EMAIL, view->id, sealed_get(rows, C_EMAIL),
+                                   arena, &view->email);
+    return error ? error
+                 : customer_open(keyring, CUSTOMER_NAME, view->id, sealed_get(rows, C_NAME), arena,
+                                 &view->name);
+}
+
+/* The parameters stand for constants when the server plans, so "(? IS NULL OR …)" costs nothing. */
+static enum err list_query(struct db *db, const struct customer_filter *filter,
+                           int64_t period_start, struct db_rows *rows)
+{
+    static const char sql[] =
+        "SELECT c.id, c.external_id, c.email_sealed, c.name_sealed, c.metadata, c.created_at,"
+        " e.tier, e.provider, e.reference, e.status, e.period_start, e.period_end, e.grace_until,"
+        " t.monthly_quota, b.used FROM customer c JOIN entitlement e ON e.customer_id = c.id"
+        " JOIN tier t ON t.slug = e.tier LEFT JOIN budget b ON b.kind = 1 AND b.subject = c.id"
+        " AND b.period_start = ? WHERE c.deleted_at IS NULL AND (? IS NULL OR c.id = ?)"
+        " AND (? IS NULL OR c.external_id = ?) AND (? IS NULL OR c.email_index = ?)"
+        " AND (? IS NULL OR e.tier = ?) AND (? = 0 OR c.id < ?) ORDER BY c.id DESC LIMIT ?";
+    struct db_value id = filter->name.id ? db_u64(filter->name.id) : db_null();
+    bool by_external = !filter->name.id && filter->name.external_id.data;
+    struct db_value external = by_external ? db_span(filter->name.external_id) : db_null();
+    struct db_value email =
+        filter->email_index ? db_bytes(filter->email_index, BLIND_INDEX_SIZE) : db_null();
+    struct db_value tier = filter->tier.data ? db_span(filter->tier) : db_null();
+    struct db_value before = db_u64(filter->before);
+    return db_query(db, sql,
+                    DB_VALUES(db_i64(period_start), id, id, external, external, email, email, tier,
+                              tier, before, before, db_u64(filter->limit)),
+                    rows);
+}
+
+enum err customer_view_list(struct db *db, const struct keyring *keyring,
+                            const struct customer_filter *filter, int64_t now_ms,
+                            struct arena *arena, struct customer_view **views, size_t *count)
+{
+    struct db_rows rows;
+    int64_t period_start = period_month_start(now_ms);
+    *count = 0;
+    *views = arena_alloc(arena, filter->limit * sizeof **views);
+    if (!*views) return ERR_NO_MEMORY;
+    enum err error = list_query(db, filter, period_start, &rows);
+    if (error) return error;
+    while (!error && *count < filter->limit && db_next(&rows))
+        error = view_fill(&rows, keyring, period_start, arena, &(*views)[(*count)++]);
+    db_finish(&rows);
+    return error;
+}
+
+enum err customer_view_find(struct db *db, const struct keyring *keyring,
+                            const struct customer_name *name, int64_t now_ms, struct arena *arena,
+                            struct customer_view *view)
+{
+    struct customer_filter filter = {.name = *name, .limit = 1};
+    struct customer_view *found;
+    size_t count;
+    enum err error = customer_view_list(db, keyring, &filter, now_ms, arena, &found, &count);
+    if (error) return error;
+    if (!count) return ERR_NOT_FOUND;
+    *view = *found;
+    return ERR_OK;
+}
+
+enum err customer_view_count(struct db *db, struct customer_view *views, size_t count,
+                             struct arena *arena)
+{
+    if (!count) return ERR_OK;
+    struct usage_subject *subjects = arena_alloc(arena, count * sizeof *subjects);
+    if (!subjects) return ERR_NO_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        subjects[i] = (struct usage_subject){USAGE_CUSTOMER, views[i].id, views[i].period_start, 0};
+    enum err error = usage_used_many(db, subjects, count);
+    for (size_t i = 0; !error && i < count; i++)
+        views[i].used = subjects[i].used;
+    return error;
+}
