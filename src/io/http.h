@@ -86,13 +86,18 @@ void http_finish(struct http_request *request, const struct http_response *respo
 
 typedef struct verdict http_handler(struct http_request *request);
 
+/* A zero stands for the default. Deadlines are swept every 250 ms, so they end that much later at
+ * most; head and body count from their first byte, write from the last byte the client took. */
 struct http_limits {
-    size_t head_bytes;  /* 16384 api, 32768 gateway */
-    size_t headers;     /* 64, 100 */
-    size_t body_bytes;  /* default for a listener; http_body_limit may raise it by path */
+    size_t head_bytes;  /* 16384 (the gateway sets 32768); more is answered with 431 */
+    size_t headers;     /* 64 (gateway 100); more: 431 */
+    size_t body_bytes;  /* 65536 decoded; `body_limit` may raise it by path; more: 413 */
     unsigned pipelined; /* requests in flight on a connection, then reads stop: 8 */
-    unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms;
-    unsigned connections, connections_per_address; /* of the server / of one address */
+    unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms; /* 10 s, 30 s,
+                                                                                     75 s, 30 s */
+    unsigned connections;             /* open ones of the whole server: 10000; more: 503 */
+    unsigned connections_per_address; /* an IPv6 /64 is one; 1000, on loopback unlimited; not
+                                         asked of Unix sockets; more: 503 */
 };
 
 struct http_listen_config {
@@ -108,6 +113,7 @@ struct http_listen_config {
     void *context; /* becomes request->listener_context */
 };
 
+/* Sets SIGPIPE to be ignored for the process: a client may go at any time. */
 MUST_USE enum err http_server_new(struct http_server **out, struct uv_loop_s *loop);
 /* Starts listening. *error_text (static or in the server) says what is wrong on failure. bound
  * (size 128) gets "127.0.0.1:41234" or the socket's path. */
