@@ -86,18 +86,17 @@ void http_finish(struct http_request *request, const struct http_response *respo
 
 typedef struct verdict http_handler(struct http_request *request);
 
-/* A zero stands for the default. Deadlines are swept every 250 ms, so they end that much later at
- * most; head and body count from their first byte, write from the last byte the client took. */
+/* A zero stands for the default. Deadlines end up to 250 ms late; head and body count from their
+ * first byte, write from the last byte the client took. */
 struct http_limits {
-    size_t head_bytes;  /* 16384 (the gateway sets 32768); more is answered with 431 */
+    size_t head_bytes;  /* 16384 (gateway 32768); more: 431 */
     size_t headers;     /* 64 (gateway 100); more: 431 */
     size_t body_bytes;  /* 65536 decoded; `body_limit` may raise it by path; more: 413 */
     unsigned pipelined; /* requests in flight on a connection, then reads stop: 8 */
-    unsigned head_timeout_ms, body_timeout_ms, idle_timeout_ms, write_timeout_ms; /* 10 s, 30 s,
-                                                                                     75 s, 30 s */
+    unsigned head_timeout_ms, body_timeout_ms;  /* 10 s, 30 s; then 408 */
+    unsigned idle_timeout_ms, write_timeout_ms; /* 75 s, 30 s */
     unsigned connections;             /* open ones of the whole server: 10000; more: 503 */
-    unsigned connections_per_address; /* an IPv6 /64 is one; 1000, on loopback unlimited; not
-                                         asked of Unix sockets; more: 503 */
+    unsigned connections_per_address; /* 1000 (IPv6: per /64), on loopback without end */
 };
 
 struct http_listen_config {
@@ -109,7 +108,7 @@ struct http_listen_config {
     /* Answers that the server makes by itself (400, 408, 413, 431, 503) get their body from here:
      * problem+json for the status; may be NULL (empty body). */
     void (*error_body)(int status, const char *request_id, struct buf *out);
-    size_t (*body_limit)(const struct http_request *request); /* may be NULL */
+    size_t (*body_limit)(const struct http_request *request); /* bytes; may be NULL */
     void *context; /* becomes request->listener_context */
 };
 

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -323,6 +324,7 @@ static bool may_take(const struct http_connection *connection)
 {
     if (connection->phase == CONNECTION_BODY) return true;
     return connection->phase == CONNECTION_HEAD && connection->out.length < HTTP_OUTPUT_HIGH &&
+           connection->sending.length < HTTP_OUTPUT_HIGH &&
            connection->in_flight < connection->listener->config.limits.pipelined;
 }
 
@@ -376,14 +378,16 @@ void http_connection_pump(struct http_connection *connection, struct span fresh)
         return;
     }
     struct span rest = own ? buf_span(&connection->input) : fresh;
-    size_t before;
+    bool stuck; /* could take and did not: a head is not complete */
     connection->busy = true;
     do {
-        before = rest.length;
+        size_t before = rest.length;
+        bool could = may_take(connection);
         rest = connection_consume(connection, rest);
         connection_encourage(connection);
-        connection_flush(connection);
-    } while (rest.length > 0 && rest.length < before && may_take(connection));
+        connection_flush(connection); /* this may be what makes room to take more */
+        stuck = could && rest.length == before;
+    } while (rest.length > 0 && !stuck && may_take(connection));
     connection->busy = false;
     if (connection->phase == CONNECTION_CLOSED) return;
     input_keep(connection, rest, own);
@@ -397,13 +401,25 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
     *out = uv_buf_init(connection->server->read_buffer, HTTP_READ_SIZE);
 }
 
+/* libuv reports a reset that came right behind data as an end. After an end proper the client may
+ * still wait for its answers; after a reset nobody does. */
+static bool peer_was_reset(const struct http_connection *connection)
+{
+    struct pollfd poll_fd = {.events = POLLIN};
+    if (uv_fileno(&connection->handle, &poll_fd.fd) < 0) return true;
+    return poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLHUP | POLLERR));
+}
+
 static void on_read(uv_stream_t *stream, ssize_t length, const uv_buf_t *bytes)
 {
     struct http_connection *connection = stream->data;
     if (connection->phase == CONNECTION_CLOSED || length == 0) return;
     if (length == UV_EOF) {
         connection->ended = true;
-        http_connection_settle(connection);
+        if (peer_was_reset(connection))
+            http_connection_close(connection);
+        else
+            http_connection_settle(connection);
     } else if (length < 0) {
         http_connection_close(connection);
     } else if (connection->phase == CONNECTION_LINGERING) {
@@ -452,7 +468,7 @@ static bool should_read(const struct http_connection *connection)
 {
     if (connection->ended) return false;
     if (connection->phase == CONNECTION_LINGERING) return true;
-    return may_take(connection) && connection->sending.length < HTTP_OUTPUT_HIGH;
+    return may_take(connection);
 }
 
 void http_connection_settle(struct http_connection *connection)
