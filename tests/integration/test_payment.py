@@ -22,7 +22,7 @@ def paid(build_directory, billing, tmp_path_factory):
     secret.write_text(SECRET + "\n")
     secret.chmod(0o600)
     daemon = Daemon(build_directory, ["payment.provider=http", f"payment.url={billing.url}",
-                                      f"payment.secret_file={secret}", "payment.timeout_ms=1000"])
+                                      f"payment.secret_file={secret}", "payment.timeout=1s"])
     try:
         yield daemon.start()
     finally:
