@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include <arpa/inet.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,9 +96,21 @@ static enum err try_open(const char *where, const char *ca, char why[200])
     return error;
 }
 
+/* A bare debootstrap has no /etc/hosts. */
+static void skip_without_localhost(void)
+{
+    struct addrinfo hints = {.ai_family = AF_INET}, *found = NULL;
+    if (getaddrinfo("localhost", NULL, &hints, &found)) {
+        print_message("localhost has no address here: skipped\n");
+        skip();
+    }
+    freeaddrinfo(found);
+}
+
 static void the_right_server_is_accepted(void **state)
 {
     (void)state;
+    skip_without_localhost();
     char why[200];
     if (try_open(host, own_ca, why)) fail_msg("%s", why);
 }
@@ -115,6 +128,7 @@ static void others_are_refused(void **state)
 static void clear_text_is_refused(void **state)
 {
     (void)state;
+    skip_without_localhost();
     static const char *options[] = {"--bind-address=127.0.0.1", port_option, "--skip-ssl", NULL};
     char why[200];
     database_kill();

@@ -1,0 +1,132 @@
+"""`keymeterd dev`: one command to a running system, kept and healed from start to start."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+
+import pytest
+
+from daemon import Daemon, request, wait_for
+
+
+def is_running(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def run_dev(build, state, *options):
+    command = [str(build / "keymeterd"), "dev", "--state", str(state),
+               "--set", "listen.api=127.0.0.1:0", "--set", "listen.gateway=127.0.0.1:0", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+
+
+@pytest.fixture
+def dev(build_directory):
+    daemon = Daemon(build_directory)
+    try:
+        yield daemon
+    finally:
+        daemon.close()
+
+
+def test_once_shows_a_sign_up_a_call_and_its_usage(build_directory, tmp_path):
+    state = tmp_path / "state"
+    done = run_dev(build_directory, state, "--once", "--json", str(tmp_path / "dev.json"))
+    assert done.returncode == 0, done.stderr
+    info = json.loads((tmp_path / "dev.json").read_text())
+    assert "DEVELOPMENT MODE" in done.stdout
+    assert '"external_id":"dev"' in done.stdout
+    assert info["token"] in done.stdout and info["key"] in done.stdout
+    assert "HTTP/1.1 200" in done.stdout
+    head = {line.split(":")[0].lower() for line in done.stdout.splitlines() if ":" in line}
+    assert {"ratelimit", "ratelimit-policy", "x-key-id"} <= head
+    assert '"allowed":1' in done.stdout
+    assert not is_running(info["pid"]) and not is_running(info["database_pid"])
+    again = run_dev(build_directory, state, "--once")
+    assert again.returncode == 0, again.stderr
+    assert info["key"] in again.stdout and '"allowed":2' in again.stdout
+
+
+def test_json_has_what_tests_need_and_is_private(dev):
+    dev.start()
+    path = dev.state / "dev.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert set(dev.info) == {"api", "gateway", "token", "customer_id", "key_id", "key", "pid",
+                             "database_pid"}
+    assert dev.info["api"] == f"http://{dev.api}" and dev.info["gateway"] == f"http://{dev.gateway}"
+    assert dev.info["pid"] == dev.process.pid and is_running(dev.info["database_pid"])
+    assert dev.info["token"].startswith("kmt_") and dev.info["key"].startswith("km_live_")
+    assert request(dev.api, "GET", "/livez").status == 200
+    assert dev.must("GET", f"/v1/keys/{dev.info['key_id']}")["customer_id"] == dev.info["customer_id"]
+    assert dev.gate_until(dev.info["key"]).status == 200
+    for name in ("token", "key.json", "master.key", "pepper.key"):
+        assert stat.S_IMODE((dev.state / name).stat().st_mode) == 0o600, name
+
+
+def test_sigterm_ends_both_processes_and_the_next_start_uses_the_same(dev):
+    first = dict(dev.start().info)
+    assert dev.stop() == 0, dev.log()[-4000:]
+    assert not is_running(first["pid"]) and not is_running(first["database_pid"])
+    second = dev.start().info
+    for name in ("token", "key", "key_id", "customer_id"):
+        assert second[name] == first[name], name
+
+
+def test_a_killed_daemon_starts_again_on_the_running_database(dev):
+    first = dict(dev.start().info)
+    dev.kill()
+    assert is_running(first["database_pid"])
+    second = dev.start().info
+    assert second["database_pid"] == first["database_pid"]
+    assert second["key"] == first["key"]
+    assert dev.gate_until(second["key"]).status == 200
+
+
+def test_a_killed_database_is_started_again(dev):
+    first = dict(dev.start().info)
+    assert dev.gate_until(first["key"]).status == 200
+    os.kill(first["database_pid"], signal.SIGKILL)
+    path = dev.state / "dev.json"
+    wait_for(lambda: json.loads(path.read_text())["database_pid"] != first["database_pid"],
+             "the new database's pid")
+    wait_for(lambda: dev.gate(first["key"]).status == 200, "an answer after it")
+    assert dev.stop() == 0, dev.log()[-4000:]
+    assert not is_running(json.loads(path.read_text())["database_pid"])
+
+
+def test_a_lost_key_file_makes_a_new_key(dev):
+    first = dict(dev.start().info)
+    dev.stop()
+    (dev.state / "key.json").unlink()
+    second = dev.start().info
+    assert second["key"] != first["key"]
+    assert dev.gate_until(second["key"]).status == 200
+
+
+@pytest.mark.parametrize(
+    "setting, told",
+    [
+        ("listen.apii=1", "listen.apii"),
+        ("listen.allow_cleartext=yes", "loopback only"),
+        ("listen.api=0.0.0.0:0", "0.0.0.0:0"),
+        ("metering.max_wait=1", "metering.max_wait"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told(build_directory, tmp_path, setting, told):
+    done = run_dev(build_directory, tmp_path / "state", "--set", setting)
+    assert done.returncode == 1
+    assert told in done.stderr
+
+
+def test_a_former_json_file_does_not_stand_while_starting(build_directory, tmp_path):
+    path = tmp_path / "dev.json"
+    path.write_text("{}")
+    done = run_dev(build_directory, tmp_path / "state", "--json", str(path), "--set", "log.level=x")
+    assert done.returncode == 1
+    assert not path.exists()
