@@ -130,25 +130,6 @@ struct http_server_stats {
 };
 void http_server_get_stats(const struct http_server *server, struct http_server_stats *stats);
 
-/* ---- router ---- path patterns like "/v1/keys/{id}/rotate"; {id} fills path_arguments in order.
- */
-struct http_route {
-    enum http_method method;
-    const char *pattern;
-    http_handler *handler;
-    const void *context; /* the caller's own, see http_route_of */
-};
-struct http_match {
-    const struct http_route *route;
-    unsigned allowed; /* bit mask of methods */
-};
-/* route NULL and allowed 0: 404; route NULL and allowed not 0: 405 with http_allow_text(allowed).
- * HEAD is served by a GET route. */
-struct http_match http_route_find(const struct http_route *routes, size_t count,
-                                  struct http_request *request);
-/* "GET, HEAD, PATCH" */
-void http_allow_text(unsigned allowed, char out[64]);
-
 /* Percent-decoded value of a query parameter, in the request's arena. Data NULL when absent.
  * ERR_INVALID: malformed escape, NUL byte, or the name stands twice. */
 MUST_USE enum err http_query(struct http_request *request, const char *name, struct span *value);
@@ -157,5 +138,7 @@ MUST_USE enum err http_query_each(struct http_request *request,
                                   enum err (*each)(struct span name, struct span value,
                                                    void *context),
                                   void *context);
+
+#include "io/router.h" /* needs the types above */
 
 #endif

@@ -1,10 +1,11 @@
 /* Addresses: listening addresses from their text, their text again, and how many connections each
  * client address has (an IPv6 client is its /64). Called by the server on the loop. The table holds
  * an entry only while its address has a connection. */
-#include "io/http_private.h"
+#include "io/http_address.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

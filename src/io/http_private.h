@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "io/http.h"
+#include "io/http_address.h"
 #include "io/http_scan.h"
 
 #include <llhttp.h>
@@ -69,14 +70,12 @@ struct http_connection {
         uv_pipe_t pipe;
     };
     enum connection_phase phase;
-    bool busy;          /* inside http_connection_pump */
-    bool reading;       /* uv_read_start is on */
-    bool writing;       /* uv_write has `sending` */
-    bool ended;         /* the peer has shut its side */
-    bool ending;        /* close as soon as the output is out */
-    bool had_a_request; /* then waiting for the next one is idleness, not a slow head */
-    bool counted;       /* in the address table */
-    bool refused;       /* over a cap: counted in server->refusing */
+    bool busy;             /* inside http_connection_pump */
+    bool reading, writing; /* uv_read_start is on; uv_write has `sending` */
+    bool ended;            /* the peer has shut its side */
+    bool ending;           /* close as soon as the output is out */
+    bool had_a_request;    /* then waiting for the next one is idleness, not a slow head */
+    bool counted, refused; /* in the address table; over a cap, so in server->refusing */
     struct list exchanges;
     unsigned in_flight;
     struct buf input; /* what could not be taken yet */
@@ -105,8 +104,6 @@ struct http_listener {
     uint64_t device, inode;
     bool stalled; /* no memory to accept with: the sweep tries again */
 };
-
-struct address_table;
 
 struct http_server {
     uv_loop_t *loop;
@@ -154,16 +151,5 @@ void http_connection_close(struct http_connection *connection);
 /* http_server.c */
 void http_server_handle_closed(struct http_server *server);
 const char *http_server_date(struct http_server *server);
-
-/* http_address.c */
-MUST_USE enum err http_address_parse(const char *text, struct sockaddr_storage *out,
-                                     socklen_t *length, char *error, size_t error_size);
-void http_address_format(const struct sockaddr_storage *address, char out[128]);
-bool http_address_is_loopback(const struct sockaddr_storage *address);
-/* Counts a connection of that address; false (and not counted) when `limit` stand already. */
-MUST_USE bool http_address_take(struct address_table **table, const struct sockaddr_storage *peer,
-                                unsigned limit);
-void http_address_give_back(struct address_table *table, const struct sockaddr_storage *peer);
-void http_address_free(struct address_table **table);
 
 #endif
