@@ -247,8 +247,8 @@ static void print_all(const struct dev *dev)
     if (calls->gateway[0])
         printf("\n$ curl -i -H 'X-API-Key: %s' %s/v1/gateway\n", calls->key->text, calls->gateway);
     print_span("", &calls->shown);
-    printf("$ curl -H 'Authorization: Bearer %s' %s/v1/keys/%s/usage\n", dev->token->text,
-           calls->api, calls->key_id);
+    printf("$ curl -H 'Authorization: Bearer %s' '%s/v1/keys/%s/usage?granularity=month'\n",
+           dev->token->text, calls->api, calls->key_id);
     print_span("", &calls->usage);
     if (!dev->options->once) puts("\nReady. Ctrl-C stops the daemon and its database.");
     fflush(stdout);

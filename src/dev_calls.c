@@ -170,7 +170,8 @@ static void usage_done(struct curl_call *call, enum err error)
 
 static enum err begin_usage(struct dev_calls *calls)
 {
-    snprintf(calls->url, sizeof calls->url, "%s/v1/keys/%s/usage", calls->api, calls->key_id);
+    snprintf(calls->url, sizeof calls->url, "%s/v1/keys/%s/usage?granularity=month", calls->api,
+             calls->key_id);
     return submit(calls, "GET", "Authorization: Bearer ", calls->token, usage_done);
 }
 
