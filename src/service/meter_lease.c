@@ -10,6 +10,8 @@
 #include <stdlib.h>
 
 enum {
+    ENDLESS_UNITS = 1000000,
+    LEASE_SECONDS = 10,          /* of the recent rate */
     LEAST_RATE = 32,             /* units: a first call does not come alone */
     ASK_AGAIN_US = 15 * 1000,    /* others hold units and were asked */
     FAILED_AGAIN_US = 20 * 1000, /* the database did not answer */
@@ -56,11 +58,13 @@ void lease_want(struct meter *meter, struct meter_budget *budget, struct verify_
 static uint64_t budget_want(const struct meter *meter, const struct meter_budget *budget,
                             uint64_t need)
 {
+    /* Nobody can miss units of a budget without end: take so many that takes are rare. */
+    if (budget->known && !budget->limited) return need > ENDLESS_UNITS ? need : ENDLESS_UNITS;
     uint64_t rate = budget->rate > LEAST_RATE ? (uint64_t)budget->rate : LEAST_RATE;
     uint64_t remaining = LEASE_NO_LIMIT;
     if (budget->known && budget->limited)
         remaining = budget->available > 0 ? (uint64_t)budget->available : 0;
-    return lease_size(need, rate, remaining, meter->live_nodes);
+    return lease_size(need, LEASE_SECONDS * rate, remaining, meter->live_nodes);
 }
 
 /* Asks ahead, before calls have to wait. */
