@@ -70,6 +70,7 @@ static bool caller_admit(struct http_request *request, unsigned any_of,
     struct caller *caller = ARENA_NEW(&request->arena, struct caller);
     if (caller) {
         *caller = (struct caller){.token_id = entry->id, .scopes = entry->scopes};
+        memcpy(caller->hash, entry->hash, sizeof caller->hash);
         if (entry->permissions)
             caller->permissions = arena_copy(&request->arena, span_text(entry->permissions));
     }

@@ -12,6 +12,7 @@
 /* Lives in the request's arena. */
 struct caller {
     uint64_t token_id;       /* 0: the route needs no token */
+    unsigned char hash[32];  /* the token's lookup hash */
     unsigned scopes;         /* bit mask of enum scope */
     const char *permissions; /* comma-joined: keys it makes or edits stay within; NULL: any */
 };

@@ -19,6 +19,8 @@ struct verify_request {
     struct verify_call call;
     struct http_request *request;
     uint64_t tokens; /* token_cache_generation when the caller was let in */
+    struct token_look look;
+    struct buf answer; /* while the token is looked at again */
 };
 
 static void quota_write(struct buf *out, const struct verify_quota *quota)
@@ -93,23 +95,47 @@ static bool token_stands(const struct verify_request *verify)
                                       verify->call.token_id);
 }
 
+static void on_token_looked(struct token_look *look, const struct token_entry *entry,
+                            enum err error)
+{
+    struct verify_request *verify = CONTAINER_OF(look, struct verify_request, look);
+    struct problem problem = {0};
+    if (entry) {
+        finish_json(verify->request, 200, &verify->answer);
+    } else {
+        if (error == ERR_NOT_FOUND)
+            error = problem_set(&problem, 401, "unauthenticated", "The token was revoked.");
+        problem_finish_error(verify->request, error, &problem);
+    }
+    buf_done(&verify->answer);
+}
+
+/* The feed named the caller's token since it was let in: it was made, or it was revoked. */
+static void token_look_again(struct verify_request *verify)
+{
+    verify->look.done = on_token_looked;
+    memcpy(verify->look.hash, caller_of(verify->request)->hash, sizeof verify->look.hash);
+    struct token_cache *tokens = request_service(verify->request)->tokens;
+    enum err error = token_cache_look(tokens, &verify->look);
+    if (!error) return;
+    buf_done(&verify->answer);
+    problem_finish_error(verify->request, error, NULL);
+}
+
 static void on_verified(struct verify_call *call)
 {
     struct verify_request *verify = CONTAINER_OF(call, struct verify_request, call);
-    struct problem problem = {0};
     if (call->code == VERIFY_UNAVAILABLE) {
-        problem_finish_error(verify->request, ERR_FULL, &problem);
+        problem_finish_error(verify->request, ERR_FULL, NULL);
         return;
     }
+    answer_write(&verify->answer, call);
     if (!token_stands(verify)) {
-        enum err error = problem_set(&problem, 401, "unauthenticated", "The token was revoked.");
-        problem_finish_error(verify->request, error, &problem);
+        token_look_again(verify);
         return;
     }
-    struct buf out = {0};
-    answer_write(&out, call);
-    finish_json(verify->request, 200, &out);
-    buf_done(&out);
+    finish_json(verify->request, 200, &verify->answer);
+    buf_done(&verify->answer);
 }
 
 static bool verify_read(struct body *body, struct verify_call *call, const char **key)

@@ -96,6 +96,8 @@ static void carry_return(struct meter *meter, struct meter_batch *batch)
     for (size_t i = 0; i < batch->carry_count; i++)
         if (carry_add(meter, &batch->entries[i]) != ERR_OK)
             log_event(LOG_ERROR, "carry_full", "counts of denied calls were dropped");
+    free(batch->entries);
+    batch->entries = NULL;
     batch->carry_count = 0;
 }
 
