@@ -100,14 +100,15 @@ static void on_token_looked(struct token_look *look, const struct token_entry *e
 {
     struct verify_request *verify = CONTAINER_OF(look, struct verify_request, look);
     struct problem problem = {0};
+    struct buf answer = verify->answer; /* the request takes its memory along when it is answered */
     if (entry) {
-        finish_json(verify->request, 200, &verify->answer);
+        finish_json(verify->request, 200, &answer);
     } else {
         if (error == ERR_NOT_FOUND)
             error = problem_set(&problem, 401, "unauthenticated", "The token was revoked.");
         problem_finish_error(verify->request, error, &problem);
     }
-    buf_done(&verify->answer);
+    buf_done(&answer);
 }
 
 /* The feed named the caller's token since it was let in: it was made, or it was revoked. */
@@ -129,13 +130,15 @@ static void on_verified(struct verify_call *call)
         problem_finish_error(verify->request, ERR_FULL, NULL);
         return;
     }
-    answer_write(&verify->answer, call);
+    struct buf answer = {0};
+    answer_write(&answer, call);
     if (!token_stands(verify)) {
+        verify->answer = answer;
         token_look_again(verify);
         return;
     }
-    finish_json(verify->request, 200, &verify->answer);
-    buf_done(&verify->answer);
+    finish_json(verify->request, 200, &answer);
+    buf_done(&answer);
 }
 
 static bool verify_read(struct body *body, struct verify_call *call, const char **key)

@@ -1,3 +1,4 @@
+/* Matching a path and a method against a table of routes; part of io/http.h. Loop thread. */
 #ifndef KEYMETER_IO_ROUTER_H
 #define KEYMETER_IO_ROUTER_H
 
