@@ -84,7 +84,8 @@ CREATE TABLE api_key (
   secret_version INT NOT NULL,
   created_at BIGINT NOT NULL,
   updated_at BIGINT NOT NULL,
-  KEY customer (customer_id, id)
+  KEY customer (customer_id, id),
+  KEY living (customer_id, revoked_at)  -- how many keys a customer has, without reading their rows
 );
 
 CREATE TABLE key_secret (

@@ -101,7 +101,8 @@ static void count_done(struct db_job *job, enum err error)
 void key_change_finish(struct operation *operation, enum err error)
 {
     struct key_change *change = change_of(operation);
-    if (!error) {
+    /* A key made by this very operation has no usage to be counted. */
+    if (!error && change->view.row.created_at != operation->now_ms) {
         change->count_job = (struct db_job){.run = count_run, .done = count_done};
         if (db_submit(operation->service->readers, &change->count_job) == ERR_OK) return;
     }

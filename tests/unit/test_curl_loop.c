@@ -15,7 +15,7 @@
 
 static int listener;
 static unsigned port;
-static const char *reply; /* NULL: say nothing */
+static const char *_Atomic reply; /* NULL: say nothing */
 static atomic_uint accepted;
 
 /* Reads what comes in one go, answers, closes; a silent one waits until the peer has gone. */
@@ -26,8 +26,9 @@ static void *serve(void *nothing)
     for (int peer; (peer = accept(listener, NULL, NULL)) >= 0; close(peer)) {
         atomic_fetch_add(&accepted, 1);
         if (recv(peer, input, sizeof input, 0) <= 0) continue;
-        if (reply) {
-            if (send(peer, reply, strlen(reply), MSG_NOSIGNAL) < 0) continue;
+        const char *text = reply;
+        if (text) {
+            if (send(peer, text, strlen(text), MSG_NOSIGNAL) < 0) continue;
             shutdown(peer, SHUT_WR);
         }
         while (recv(peer, input, sizeof input, 0) > 0)
