@@ -264,22 +264,32 @@ static bool call_is_stale(const struct meter *meter, const struct verify_call *c
     return call->budget && call->budget->void_;
 }
 
-/* The feed had news: what they may concern is decided again (and so joins a later batch), the rest
- * is inserted under the read that was just made. */
-static void batch_feed_news(struct meter *meter, struct meter_batch *batch)
+/* Moves the calls of `from` that the feed's news may concern to `stale`, their charges taken back.
+ */
+static void stale_take(const struct meter *meter, struct list *from, struct list *stale)
 {
-    feed_apply(meter, &batch->feed);
-    struct list stale;
-    list_init(&stale);
-    for (struct list *at = batch->calls.next, *next; at != &batch->calls; at = next) {
+    for (struct list *at = from->next, *next; at != from; at = next) {
         next = at->next;
         struct verify_call *call = CONTAINER_OF(at, struct verify_call, link);
         if (!call_is_stale(meter, call)) continue;
         call->batch = NULL;
         call_uncharge(call);
         list_remove(at);
-        list_append(&stale, at);
+        list_append(stale, at);
     }
+}
+
+/* The feed had news: what they may concern is decided again (and so joins a later batch), the rest
+ * is inserted under the read that was just made. The calls of the open batch were decided before
+ * the news too, and the read of theirs will begin behind it: they are looked at with the same eyes.
+ */
+static void batch_feed_news(struct meter *meter, struct meter_batch *batch)
+{
+    feed_apply(meter, &batch->feed);
+    struct list stale;
+    list_init(&stale);
+    stale_take(meter, &batch->calls, &stale);
+    stale_take(meter, &meter->open, &stale);
     orphans_uncharge(batch);
     carry_return(meter, batch);
     calls_decide(meter, &stale);
