@@ -14,7 +14,7 @@ enum {
     PERIOD_US = 1000 * 1000,
     SILENCE_MS = 15 * 1000,
     READ_GAP_MS = 3 * 1000,
-    FOLD_ROUNDS = 8,
+    FOLD_US = 2 * 1000 * 1000, /* a job, so that heartbeats come in time */
     FEED_KEEP_MS = 3600 * 1000,
     NODES_MAX = 64,
 };
@@ -60,6 +60,7 @@ static struct node_watch *watch_get(struct meter *meter, const struct node_row *
 }
 
 static void beat_submit(struct meter *meter, const struct node_watch *fence);
+static void fold_submit(struct meter *meter);
 
 /* One more look at another node's heartbeat. True: it has been silent long enough. */
 static bool watch_look(struct node_watch *watch, int64_t heartbeat, int64_t now_ms)
@@ -101,6 +102,7 @@ static void beat_done(struct db_job *job, enum err error)
     bool current = beat->node == meter->node && beat->incarnation == meter->incarnation;
     meter->heartbeat_flying = false;
     if (!error && !beat->fence) nodes_look(meter, beat);
+    if (!error && !meter->fold_flying && meter->state == METER_SERVING) fold_submit(meter);
     if (error == ERR_FENCED && current && meter->state == METER_SERVING) {
         log_event(LOG_ERROR, "fenced", "this node was fenced; joining anew");
         meter_join(meter);
@@ -133,9 +135,10 @@ static enum err fold_run(struct db *db, struct db_job *job)
     struct fold_owner owners[FOLD_OWNERS_MAX];
     size_t count;
     enum err error = fold_owners(db, owners, &count);
+    int64_t until_us = clock_mono_us() + FOLD_US;
     for (size_t i = 0; i < count && !error; i++) {
         size_t folded = 1;
-        for (int round = 0; round < FOLD_ROUNDS && folded && !error; round++) {
+        while (folded && !error && clock_mono_us() < until_us) {
             error = fold_one(db, fold->node, fold->incarnation, &owners[i], fold->now_ms, &folded);
             fold->folded += folded;
         }
@@ -175,6 +178,7 @@ void background_start(struct meter *meter)
     if (meter->state != METER_SERVING || now_us - meter->heartbeat_us < PERIOD_US) return;
     meter->heartbeat_us = now_us;
     leases_housekeep(meter);
-    if (!meter->heartbeat_flying) beat_submit(meter, NULL);
-    if (!meter->fold_flying) fold_submit(meter);
+    /* The fold holds the node's row in share mode: a heartbeat beside it would queue for that row,
+     * and every insert behind the heartbeat. So they take turns; a fold is bounded in time. */
+    if (!meter->heartbeat_flying && !meter->fold_flying) beat_submit(meter, NULL);
 }

@@ -261,6 +261,7 @@ void batch_undo(struct meter *meter, struct meter_batch *batch)
 static bool call_is_stale(const struct meter *meter, const struct verify_call *call)
 {
     if (!secret_is_current(meter, call->secret) || meter->tiers_stale) return true;
+    if (call->code == VERIFY_QUOTA_EXCEEDED && !call->budget->exceeded) return true;
     return call->budget && call->budget->void_;
 }
 
@@ -315,6 +316,11 @@ static void batch_done(struct db_job *job, enum err error)
     if (batch->insert_sent && (error == ERR_DB_LOST || error == ERR_DB_UNCERTAIN)) {
         log_event(LOG_WARN, "batch_uncertain", "connection lost while a batch was committed");
         meter_resolve(meter, batch);
+        return;
+    }
+    /* A batch of an incarnation that was left already says nothing of the present one. */
+    if (error == ERR_FENCED && batch->id.incarnation != meter->incarnation) {
+        batch_undo(meter, batch);
         return;
     }
     if (error == ERR_FENCED)

@@ -198,6 +198,7 @@ void call_decide(struct meter *meter, struct verify_call *call)
     if (secret->key)
         call->budget =
             budget_get(meter, secret->key->customer, period_month_start(call->decided_ms));
+    if (call->budget) call->budget->touched_us = clock_mono_us();
     if (code != VERIFY_VALID || !call->budget) {
         call_join_batch(meter, call, secret->key && !call->budget ? VERIFY_UNAVAILABLE : code);
         return;

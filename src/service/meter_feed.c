@@ -15,7 +15,7 @@ static void key_changed(struct meter *meter, uint64_t id)
     if (key) key->generation++;
 }
 
-static void budget_void(struct meter_budget *budget)
+void budget_void(struct meter_budget *budget)
 {
     budget->void_ = true;
     budget->voids++;
@@ -45,21 +45,22 @@ static void hash_appeared(struct meter *meter, const struct feed_row *row)
     if (secret) secret->fresh = false;
 }
 
-static struct meter_budget *budget_named(struct meter *meter, const struct feed_row *row)
+/* slug is "kind:period_start" */
+static struct meter_budget *budget_named(const struct meter *meter, const struct feed_row *row)
 {
-    uint64_t id = row->subject;
-    struct meter_customer *customer = table_find(&meter->customers, table_mix(id), &id);
     const char *colon = strchr(row->slug, ':');
-    if (!customer || !customer->budget || !colon) return NULL;
-    return strtoll(colon + 1, NULL, 10) == customer->budget->key.period_start ? customer->budget
-                                                                              : NULL;
+    if (!colon) return NULL;
+    struct budget_key key = {(enum budget_kind)strtol(row->slug, NULL, 10), row->subject,
+                             strtoll(colon + 1, NULL, 10)};
+    return budget_find(meter, &key);
 }
 
 static void budget_asked(struct meter *meter, const struct feed_row *row, uint64_t position)
 {
     struct meter_budget *budget = budget_named(meter, row);
     if (!budget || budget->asked_at == position) return; /* one's own ask */
-    budget->release = budget->asked = true;
+    budget->release = true;
+    budget->asks++;
     lease_refill(meter, budget);
 }
 

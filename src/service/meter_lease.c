@@ -26,7 +26,7 @@ struct take_job {
     size_t count;
     struct lease_take takes[LEASE_TAKES_MAX];
     struct meter_budget *budgets[LEASE_TAKES_MAX];
-    unsigned voids[LEASE_TAKES_MAX], clears[LEASE_TAKES_MAX];
+    unsigned voids[LEASE_TAKES_MAX], clears[LEASE_TAKES_MAX], asks[LEASE_TAKES_MAX];
 };
 
 uint64_t budget_unspent(const struct meter_budget *budget)
@@ -147,7 +147,12 @@ static void takes_done(struct db_job *job, enum err error)
         if (!error && current)
             take_apply(budget, &take->takes[i], budget->voids != take->voids[i],
                        budget->clears != take->clears[i]);
+        if (budget->asks != take->asks[i]) { /* asked meanwhile: what is unspent goes back */
+            budget->release = true;
+            take_queue(meter, budget);
+        }
         calls_decide(meter, &budget->waiters);
+        if (list_empty(&budget->waiters)) budget->asked_at = 0;
     }
     free(take);
 }
@@ -193,6 +198,7 @@ void takes_start(struct meter *meter)
         take_fill(meter, take->budgets[i], &take->takes[i]);
         take->voids[i] = take->budgets[i]->voids;
         take->clears[i] = take->budgets[i]->clears;
+        take->asks[i] = take->budgets[i]->asks;
     }
     if (take->count && db_submit(meter->leaser, &take->job) == ERR_OK) {
         meter->take_flying = true;

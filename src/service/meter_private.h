@@ -80,7 +80,6 @@ struct meter_budget {
     bool taking;            /* in take_queue or under way */
     bool void_;             /* the limit may have changed: hand back before spending */
     bool release;           /* hand everything back (asked, idle or stopping) */
-    bool asked;             /* by another node's feed row */
     unsigned voids, clears; /* counts feed rows, to see those that come during a take */
     int64_t retry_us;       /* no take before */
     uint64_t granted, spent, asked_at;
@@ -92,6 +91,8 @@ struct meter_budget {
     unsigned orphans; /* charges whose outcome is unknown and that point here */
     uint64_t recent;  /* units spent since rate_since_us */
     int64_t rate_since_us, used_at_us;
+    int64_t touched_us;  /* the newest decision that points here */
+    unsigned asks;       /* counts other nodes' asks, as voids does */
     double rate;         /* units a second */
     struct list waiters; /* calls */
     struct list take_link;
@@ -213,6 +214,8 @@ struct meter_budget *budget_get(struct meter *meter, struct meter_customer *cust
                                 int64_t period_start);
 /* The limits in force for a key, its own merged with its tier's, with their states beside them. */
 const struct rate_limit *key_limits(struct meter *meter, struct meter_key *key, unsigned *count);
+struct meter_budget *budget_find(const struct meter *meter, const struct budget_key *key);
+void budget_void(struct meter_budget *budget);
 void budgets_each(struct meter *meter, void (*each)(struct meter *, struct meter_budget *));
 void budget_drop_idle(struct meter *meter, int64_t now_us);
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "conf/settings.h"
 #include "service/context.h"
+#include "service/token_cache.h"
 #include "store/node.h"
 #include "store/outcome.h"
 
@@ -62,16 +63,6 @@ static void open_undo(struct meter *meter)
 static enum err join_run(struct db *db, struct db_job *job)
 {
     struct control *control = CONTAINER_OF(job, struct control, job);
-    if (control->node) { /* joining anew: another daemon of this name may have taken over */
-        struct node_row nodes[NODE_ID_MAX];
-        size_t count;
-        enum err error = node_list(db, nodes, COUNT_OF(nodes), &count);
-        if (error) return error;
-        for (size_t i = 0; i < count; i++)
-            if (nodes[i].id == control->node && nodes[i].incarnation > control->incarnation &&
-                !nodes[i].fenced)
-                return ERR_EXISTS;
-    }
     return node_join(db, control->name, control->now_ms, &control->node, &control->incarnation);
 }
 
@@ -87,13 +78,12 @@ static void join_done(struct db_job *job, enum err error)
         id_set_node(control->node);
         open_undo(meter);
         leases_forget(meter, true);
+        /* A refund belongs to the lease of the incarnation that charged it. */
+        for (size_t i = 0; i < meter->carry_count; i++)
+            if (meter->carry[i].units < 0) meter->carry[i].units = 0;
         log_event(LOG_INFO, "node_joined", "node %u, incarnation %u", meter->node,
                   meter->incarnation);
         meter_sync(meter);
-    } else if (error == ERR_EXISTS) {
-        meter->state = METER_FENCED;
-        log_event(LOG_ERROR, "node_name_taken",
-                  "another daemon runs as node.name = %s: give each its own name", control->name);
     } else {
         log_event(LOG_WARN, "node_join_failed", "%s", err_name(error));
     }
@@ -128,6 +118,8 @@ static void sync_done(struct db_job *job, enum err error)
         meter->epoch++;
         meter->stats.resets++;
         meter->tiers_stale = true;
+        token_cache_clear(meter->service->tokens);
+        token_cache_reload(meter->service->tokens);
         open_undo(meter);
         leases_forget(meter, false);
         meter->state = meter->stop_asked ? METER_STOPPING : METER_SERVING;

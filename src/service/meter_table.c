@@ -285,13 +285,20 @@ const struct rate_limit *key_limits(struct meter *meter, struct meter_key *key, 
     return key->merged;
 }
 
+struct meter_budget *budget_find(const struct meter *meter, const struct budget_key *key)
+{
+    return table_find(&meter->budgets, budget_hash(key), key);
+}
+
 struct meter_budget *budget_get(struct meter *meter, struct meter_customer *customer,
                                 int64_t period_start)
 {
     struct meter_budget *budget = customer->budget;
     if (budget && budget->key.period_start == period_start) return budget;
     struct budget_key key = {BUDGET_CUSTOMER, customer->id, period_start};
-    budget = table_find(&meter->budgets, budget_hash(&key), &key);
+    budget = budget_find(meter, &key);
+    /* While no customer pointed at it, feed rows that name the customer passed it by. */
+    if (budget && budget->customer != customer) budget_void(budget);
     if (!budget) {
         budget = calloc(1, sizeof *budget);
         if (!budget) return NULL;
@@ -325,7 +332,7 @@ void budget_drop_idle(struct meter *meter, int64_t now_us)
     size_t count = 0, at = 0;
     for (struct meter_budget *b; count < COUNT_OF(gone) && (b = table_next(&meter->budgets, &at));)
         if (b->known && !b->taking && !b->orphans && !budget_unspent(b) &&
-            list_empty(&b->waiters) && now_us - b->used_at_us > BUDGET_KEEP_US)
+            list_empty(&b->waiters) && now_us - b->touched_us > BUDGET_KEEP_US)
             gone[count++] = b;
     for (size_t i = 0; i < count; i++) {
         if (gone[i]->customer) gone[i]->customer->budget = NULL;

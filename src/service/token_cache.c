@@ -130,7 +130,7 @@ bool token_cache_changed_since(const struct token_cache *cache, uint64_t since, 
 {
     if (cache->generation - since >= CHANGES) return true;
     for (uint64_t at = since + 1; at <= cache->generation; at++)
-        if (cache->changes[at % CHANGES] == token_id) return true;
+        if (cache->changes[at % CHANGES] == token_id || !cache->changes[at % CHANGES]) return true;
     return false;
 }
 

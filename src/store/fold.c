@@ -324,7 +324,8 @@ static enum err fold_run(struct db *db, const struct fold_owner *owner, int64_t 
     if (!error) error = journal_merge(db, owner, folding, merge);
     if (error) return error;
     if (!folding->fresh)
-        return owner->fenced ? lease_settle_fenced(db, owner->node, owner->incarnation, now_ms)
+        return owner->fenced ? lease_settle_fenced(db, owner->node, owner->incarnation, now_ms,
+                                                   &folding->fresh)
                              : ERR_OK;
     error = merge_order(merge);
     if (!error) error = write_budgets(db, owner, merge);

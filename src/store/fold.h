@@ -15,7 +15,7 @@ MUST_USE enum err fold_owners(struct db *db, struct fold_owner out[FOLD_OWNERS_M
 /* Folds at most 1,000 journal rows of one incarnation in one transaction, in the name of the node
  * `self`. *folded: how many. The newest row stays (marked by fold_owner.folded) so that looking for
  * an uncertain insert is never fooled. A fenced incarnation without further rows is settled
- * instead: its unused units go back. ERR_FENCED: self is fenced. */
+ * instead: its unused units go back, and *folded counts leases. ERR_FENCED: self is fenced. */
 MUST_USE enum err fold_one(struct db *db, unsigned self_node, unsigned self_incarnation,
                            const struct fold_owner *owner, int64_t now_ms, size_t *folded);
 

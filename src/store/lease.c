@@ -175,9 +175,9 @@ static enum err take_one(struct db *db, unsigned node, unsigned incarnation,
     if (error) return error;
     take->claimed = row.used + leased;
     bool exhausted = row.exhausted || take->verdict == TAKE_EXCEEDED;
-    bool cleared = row.exhausted && leased < row.leased && take->verdict == TAKE_GRANTED;
-    if (cleared) {
-        exhausted = false;
+    bool cleared = row.exhausted && leased < row.leased && take->feed != FEED_ASK;
+    if (cleared) { /* units came back: verdicts that other nodes keep are void */
+        exhausted = take->verdict == TAKE_EXCEEDED;
         take->feed = FEED_CLEAR;
     }
     return take_write(db, node, incarnation, take, leased, exhausted);
@@ -257,12 +257,14 @@ static enum err settle_list(struct db *db, unsigned node, unsigned incarnation,
     return ERR_OK;
 }
 
-enum err lease_settle_fenced(struct db *db, unsigned node, unsigned incarnation, int64_t now_ms)
+enum err lease_settle_fenced(struct db *db, unsigned node, unsigned incarnation, int64_t now_ms,
+                             size_t *settled)
 {
     struct settle list[LEASE_TAKES_MAX];
     struct feed_row feed[LEASE_TAKES_MAX];
     size_t count = 0, feed_count = 0;
     enum err error = settle_list(db, node, incarnation, list, &count);
+    *settled = count;
     for (size_t i = 0; i < count && !error; i++) {
         bool cleared = false;
         error = settle_one(db, &list[i], &cleared);

@@ -55,7 +55,8 @@ int budget_key_compare(const struct budget_key *a, const struct budget_key *b);
 /* Gives the outstanding units of a fenced incarnation back once its journal is folded, and removes
  * its leases, 128 at a time; part of the fold. Inside a transaction that holds its fold_owner row.
  */
+/* *settled: how many leases; call again while there are any. */
 MUST_USE enum err lease_settle_fenced(struct db *db, unsigned node, unsigned incarnation,
-                                      int64_t now_ms);
+                                      int64_t now_ms, size_t *settled);
 
 #endif

@@ -148,6 +148,9 @@ static void meter_begin(unsigned node)
         fail_msg("%s", error);
     services[node] =
         (struct service){.loop = loop, .settings = &settings[node], .database = database_start()};
+    struct db_pool_config readers = {
+        .name = "readers", .db = *database_start(), .threads = 1, .queue_limit = 8};
+    must(db_pool_new(&services[node].readers, loop, &readers));
     must(token_cache_new(&services[node].tokens, &services[node]));
     must(meter_new(&services[node].meter, &services[node]));
 }
@@ -155,6 +158,8 @@ static void meter_begin(unsigned node)
 static void meter_finish(unsigned node)
 {
     meter_stop(services[node].meter, on_meter_closed, NULL);
+    loop_run(loop);
+    db_pool_stop(services[node].readers, on_meter_closed, NULL);
     loop_run(loop);
     token_cache_free(&services[node].tokens);
     settings_done(&settings[node]);
