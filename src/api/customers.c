@@ -7,6 +7,7 @@
 #include "api/reading.h"
 #include "base/json.h"
 #include "core/period.h"
+#include "core/tier.h"
 #include "crypto/envelope.h"
 #include "service/context.h"
 #include "service/customer_edit.h"
@@ -291,6 +292,12 @@ struct verdict handle_customers_list(struct http_request *request)
     }
     filter->name.external_id = query_text(request, "external_id");
     filter->tier = query_text(request, "tier");
+    struct customer_ref ref;
+    if (filter->name.external_id.data && !customer_ref_parse(filter->name.external_id, &ref))
+        problem_add_field(&problem, "query.external_id", "must be an external_id");
+    if (filter->tier.data && !tier_slug_valid(filter->tier))
+        problem_add_field(&problem, "query.tier", "must be the slug of a tier");
+    if (problem.field_count) return problem_reply(request, &problem);
     filter->before = customers->page.before;
     filter->limit = customers->page.limit + 1;
     return customers_submit(customers, request);

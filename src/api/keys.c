@@ -7,6 +7,7 @@
 #include "api/reading.h"
 #include "base/json.h"
 #include "core/api_key.h"
+#include "core/tier.h"
 #include "crypto/key_hash.h"
 #include "crypto/keyring.h"
 #include "service/context.h"
@@ -52,6 +53,7 @@ static struct verdict change_submit(struct key_change *change, struct http_reque
     change->operation.service = request_service(request);
     change->operation.request = request;
     change->operation.token_id = caller_of(request)->token_id;
+    change->within = caller_of(request)->permissions;
     change->done = done;
     enum err error = key_change_submit(change);
     if (!error) return http_pending(request);
@@ -313,6 +315,8 @@ static bool keys_filter_read(struct http_request *request, struct keys_reading *
                           "must be one of: active, rotating, disabled, suspended, expired, "
                           "revoked");
     filter->tier = query_text(request, "tier");
+    if (filter->tier.data && !tier_slug_valid(filter->tier))
+        problem_add_field(problem, "query.tier", "must be the slug of a tier");
     filter->before = keys->page.before;
     filter->limit = keys->page.limit + 1;
     return problem->field_count == 0;

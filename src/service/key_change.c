@@ -7,10 +7,12 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "core/api_key.h"
+#include "core/permission.h"
 #include "crypto/key_hash.h"
 #include "crypto/keyring.h"
 #include "service/context.h"
 #include "store/entitlement.h"
+#include "store/names.h"
 #include "store/tier.h"
 #include "store/usage_snapshot.h"
 
@@ -61,6 +63,19 @@ enum err key_change_load(struct db *db, struct key_change *change)
                          &change->view);
 }
 
+/* A token held to some permissions gets no hand on a key that has more: not its secret, not its
+ * networks. */
+static enum err refuse_beyond_token(struct key_change *change, const struct api_key_row *row)
+{
+    if (!change->within || change->reduces) return ERR_OK;
+    const char *has;
+    enum err error = names_from_json(span_text(row->permissions), &change->arena, &has);
+    if (error || permission_all(span_text(change->within), span_text(has))) return error;
+    return problem_set(
+        &change->operation.problem, 403, "permission_not_allowed",
+        "The key has permissions that your token may not grant; use a token that may.");
+}
+
 enum err key_change_run(struct db *db, struct operation *operation)
 {
     struct key_change *change = change_of(operation);
@@ -71,6 +86,7 @@ enum err key_change_run(struct db *db, struct operation *operation)
     if (error == ERR_NOT_FOUND)
         return problem_set(&operation->problem, 404, "not_found", "There is no such key.");
     change->action = NULL;
+    if (!error) error = refuse_beyond_token(change, &row);
     if (!error) error = change->apply(db, change, &row);
     if (!error && change->action) {
         row.updated_at = operation->now_ms;

@@ -11,6 +11,8 @@
 struct key_change {
     struct operation operation; /* the caller sets service, request, token_id */
     uint64_t key_id;
+    const char *within; /* permissions of the caller's token; NULL: any */
+    bool reduces;       /* takes away only: allowed whatever the key may do */
     /* Loop; after it, key_change_done. */
     void (*done)(struct key_change *change, enum err error);
     /* results of ERR_OK: */

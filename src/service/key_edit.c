@@ -97,6 +97,7 @@ static enum err state_apply(struct db *db, struct key_change *change, struct api
 void key_state_init(struct key_state_change *change, enum key_state state)
 {
     change->state = state;
+    change->change.reduces = state != KEY_STATE_ENABLE;
     change->change.apply = state_apply;
     change->change.operation.run = key_change_run;
     change->change.operation.done = key_change_finish;

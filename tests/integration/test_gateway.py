@@ -168,6 +168,26 @@ def test_a_revoked_token_verifies_nothing(daemon, made):
     assert daemon.call("POST", "/v1/verify", body, token=secret).status == 401
 
 
+def test_a_token_held_to_permissions_gets_no_secret_beyond_them(daemon, made):
+    token = daemon.must("POST", "/v1/tokens", {"name": "held", "scopes": ["issue"],
+                                               "permissions": ["csv_export"]})
+    secret = token.get("token") or token.get("secret")
+    key = new_key(daemon, made, permissions=["user_info"])
+    path = f"/v1/keys/{key['id']}"
+    for call in ("regenerate", "rotate", "enable"):
+        answer = daemon.call("POST", f"{path}/{call}", token=secret)
+        assert (answer.status, answer.json["code"]) == (403, "permission_not_allowed"), call
+    assert daemon.call("PATCH", path, {"title": "mine"}, token=secret).status == 403
+    assert daemon.call("POST", path + "/revoke", token=secret).status == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/keys?tier=%ff", "/v1/customers?tier=%ff",
+                                  "/v1/customers?external_id=%ff"])
+def test_a_filter_that_is_no_text_is_a_clear_error(daemon, path):
+    answer = daemon.call("GET", path)
+    assert answer.status == 422 and answer.json["errors"][0]["location"].startswith("query.")
+
+
 def test_counts_and_secrets_outlive_a_kill(build_directory):
     daemon = Daemon(build_directory).start()
     try:
