@@ -250,14 +250,24 @@ static bool has_ended(struct dev_database *database)
     return pid == database->pid || (pid < 0 && errno == ECHILD);
 }
 
+/* A server that starts removes the temporary tables of all others that share its temporary folder:
+ * /tmp is not for us. */
+static void make_temporary(const struct dev_database *database, char out[FILE_SIZE])
+{
+    path_of(database, "tmp", out);
+    mkdir(out, 0700); /* when it cannot be made the server tells so */
+}
+
 /* ---- installing ---- */
 
 static enum err run_install(const struct dev_database *database, const char *target,
                             char error[ERROR_SIZE])
 {
     char program[FILE_SIZE], data[ARGUMENT_SIZE], user[128], output[FILE_SIZE];
+    char temporary[FILE_SIZE];
     enum err failed = find_program("mariadb-install-db", program, error);
     if (failed) return failed;
+    make_temporary(database, temporary);
     snprintf(data, sizeof data, "--datadir=%s", target);
     snprintf(user, sizeof user, "--auth-root-socket-user=%s", database->user);
     path_of(database, "install.log", output);
@@ -267,7 +277,10 @@ static enum err run_install(const struct dev_database *database, const char *tar
     char *const argv[] = {
         program, no_defaults, force, data, method, user, test, names, geteuid() == 0 ? root : NULL,
         NULL};
+    /* By the environment, because the script breaks options with a space in them. */
+    setenv("TMPDIR", temporary, 1);
     pid_t pid = fork();
+    unsetenv("TMPDIR");
     if (pid < 0) return fail_errno(error, "start", program);
     if (pid == 0) become(argv, output, NULL);
     int status = 0;
@@ -305,6 +318,7 @@ static enum err spawn_server(struct dev_database *database, char error[ERROR_SIZ
 {
     char program[FILE_SIZE], output[FILE_SIZE], pid_file[FILE_SIZE];
     char data[ARGUMENT_SIZE], socket[ARGUMENT_SIZE], log[ARGUMENT_SIZE], pid_option[ARGUMENT_SIZE];
+    char temporary[FILE_SIZE], temporary_option[ARGUMENT_SIZE];
     enum err failed = find_program("mariadbd", program, error);
     if (failed) return failed;
     path_of(database, "error.log", output);
@@ -313,6 +327,8 @@ static enum err spawn_server(struct dev_database *database, char error[ERROR_SIZ
     snprintf(socket, sizeof socket, "--socket=%s", database->socket);
     snprintf(log, sizeof log, "--log-error=%s", output);
     snprintf(pid_option, sizeof pid_option, "--pid-file=%s/ready.pid", database->directory);
+    make_temporary(database, temporary);
+    snprintf(temporary_option, sizeof temporary_option, "--tmpdir=%s", temporary);
     char no_defaults[] = "--no-defaults", network[] = "--skip-networking";
     char names[] = "--skip-name-resolve", redo[] = "--innodb-log-file-size=32M";
     char charset[] = "--character-set-server=utf8mb4", root[] = "--user=root";
@@ -322,6 +338,7 @@ static enum err spawn_server(struct dev_database *database, char error[ERROR_SIZ
                           socket,
                           log,
                           pid_option,
+                          temporary_option,
                           network,
                           names,
                           redo,

@@ -39,6 +39,8 @@ class Mariadb:
         self.user = getpass.getuser()
         # Short, because a Unix socket's path is at most 107 bytes: not below pytest's tmp_path.
         self.directory = Path(tempfile.mkdtemp(prefix="km-db-"))
+        # A server that starts removes the temporary tables of all others that share the folder.
+        self.temporary = {"TMPDIR": str(self.directory)}
         self.socket = self.directory / "socket"
         self.log = self.directory / "error.log"
         self.process = None
@@ -57,7 +59,8 @@ class Mariadb:
             [_program("mariadb-install-db"), "--no-defaults", "--force", f"--datadir={data}",
              "--auth-root-authentication-method=socket", f"--auth-root-socket-user={self.user}",
              "--skip-test-db", "--skip-name-resolve", *_as_root()],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False)
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False,
+            env={**os.environ, **self.temporary})
         if done.returncode:
             raise RuntimeError("mariadb-install-db: " + done.stdout.decode(errors="replace"))
 
@@ -73,7 +76,7 @@ class Mariadb:
                  "--innodb-log-file-size=8M", "--character-set-server=utf8mb4", *_as_root(),
                  *self.options],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                env={**os.environ, **self.environment}, start_new_session=True)
+                env={**os.environ, **self.temporary, **self.environment}, start_new_session=True)
         if wait:
             self.wait_ready()
         return self

@@ -43,6 +43,8 @@ static pid_t spawn(char *const argv[])
     char log[PATH_SIZE + 8];
     snprintf(log, sizeof log, "%s/output", directory);
     if (!freopen(log, "a", stdout) || dup2(STDOUT_FILENO, STDERR_FILENO) < 0) _exit(126);
+    /* A server that starts removes the temporary tables of all others that share the folder. */
+    setenv("TMPDIR", directory, 1);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
