@@ -197,7 +197,6 @@ CREATE TABLE budget (
   period_start BIGINT NOT NULL,
   used BIGINT NOT NULL DEFAULT 0,       -- folded
   leased BIGINT NOT NULL DEFAULT 0,     -- sum over leases of granted - settled
-  shortage BIGINT NOT NULL DEFAULT 0,   -- feed position of the newest ask; 0: none
   exhausted TINYINT NOT NULL DEFAULT 0, -- a node holds a verdict: units that come back clear it
   PRIMARY KEY (kind, subject, period_start)
 );

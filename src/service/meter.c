@@ -175,7 +175,6 @@ static void on_tick(void *context)
         background_start(meter);
         break;
     case METER_STOPPING:
-    case METER_FENCED:
         break;
     }
     on_turn(meter);

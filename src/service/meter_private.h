@@ -132,14 +132,7 @@ struct node_watch {
     int64_t heartbeat, since_ms, read_ms; /* CLOCK_BOOTTIME */
 };
 
-enum meter_state {
-    METER_JOINING,
-    METER_SYNCING,
-    METER_SERVING,
-    METER_RESOLVING,
-    METER_STOPPING,
-    METER_FENCED
-};
+enum meter_state { METER_JOINING, METER_SYNCING, METER_SERVING, METER_RESOLVING, METER_STOPPING };
 
 enum { FEED_RING = 4096 };
 struct feed_memory {

@@ -91,7 +91,7 @@ class Mariadb:
                 break
             if time.monotonic() > until:
                 raise RuntimeError(f"mariadbd does not answer: {answer.stderr}\n{self.tail()}")
-            time.sleep(0.02)  # between two looks
+            time.sleep(0.02)  # allow-sleep: between two looks
         self.sql(f"CREATE DATABASE IF NOT EXISTS `{self.name}` CHARACTER SET utf8mb4", schema="")
 
     def running(self):
