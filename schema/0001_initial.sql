@@ -170,10 +170,20 @@ CREATE TABLE node_name (
 CREATE TABLE node (
   id SMALLINT NOT NULL,
   incarnation INT NOT NULL,
+  tag BIGINT NOT NULL DEFAULT 0,        -- random, of the process: tells it from another of the same name
   fenced TINYINT NOT NULL DEFAULT 0,
-  heartbeat BIGINT NOT NULL DEFAULT 0,
+  fenced_at BIGINT NOT NULL DEFAULT 0,
   started_at BIGINT NOT NULL,
   PRIMARY KEY (id, incarnation)
+);
+-- Apart from node, so that a heartbeat never waits for those who hold the node's row in share mode.
+CREATE TABLE node_heartbeat (
+  node SMALLINT NOT NULL,
+  incarnation INT NOT NULL,
+  heartbeat BIGINT NOT NULL DEFAULT 0,  -- a counter, not a time
+  connection BIGINT NOT NULL,           -- the server's id of the one that sent it
+  sent_at BIGINT NOT NULL,              -- tells a server that was started since, and counts its ids anew
+  PRIMARY KEY (node, incarnation)
 );
 
 CREATE TABLE meter_journal (
@@ -198,7 +208,8 @@ CREATE TABLE budget (
   used BIGINT NOT NULL DEFAULT 0,       -- folded
   leased BIGINT NOT NULL DEFAULT 0,     -- sum over leases of granted - settled
   exhausted TINYINT NOT NULL DEFAULT 0, -- a node holds a verdict: units that come back clear it
-  PRIMARY KEY (kind, subject, period_start)
+  PRIMARY KEY (kind, subject, period_start),
+  KEY period (period_start)
 );
 CREATE TABLE lease (
   node SMALLINT NOT NULL,
@@ -210,7 +221,8 @@ CREATE TABLE lease (
   settled BIGINT NOT NULL DEFAULT 0,    -- folded
   zero_at TINYINT NOT NULL DEFAULT 0,   -- 1: nothing unspent since the last take
   PRIMARY KEY (node, incarnation, kind, subject, period_start),
-  KEY budget (kind, subject, period_start)
+  KEY budget (kind, subject, period_start),
+  KEY period (period_start)
 );
 
 CREATE TABLE usage_hour (

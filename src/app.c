@@ -3,15 +3,18 @@
  * the one before, so that nobody is called who is gone. At the end nothing is left on the loop. */
 #include "app.h"
 
+#include "api/client_address.h"
 #include "api/gateway.h"
 #include "api/metrics.h"
 #include "api/problem.h"
+#include "api/request_log.h"
 #include "api/routes.h"
 #include "base/log.h"
 #include "conf/settings.h"
 #include "crypto/keyring.h"
 #include "io/curl_loop.h"
 #include "io/http.h"
+#include "io/http_address.h"
 #include "io/loop.h"
 #include "notify.h"
 #include "service/committer.h"
@@ -40,9 +43,9 @@ struct app {
     struct startup_database database;
     struct keyring *keyring;
     struct http_server *server;
-    struct loop_signal *terminate, *interrupt;
+    struct loop_signal *terminate, *interrupt, *hangup;
     unsigned stop_step;
-    bool stopping;
+    bool stopping, gave_up;
     char api_address[ADDRESS_SIZE], gateway_address[ADDRESS_SIZE];
 };
 
@@ -54,12 +57,27 @@ static void on_signal(void *context)
     app_stop(context);
 }
 
+/* A unit that is started after this one may verify at once. */
+static void on_serving(void *context)
+{
+    (void)context;
+    notify_ready();
+}
+
+static void on_give_up(void *context)
+{
+    struct app *app = context;
+    app->gave_up = true;
+    app_stop(app);
+}
+
 /* The schema and the keys, over a connection that is gone again before any thread starts. */
 static enum err open_state(struct app *app, char *error)
 {
     struct db *db = NULL;
     enum err result = startup_database_init(&app->database, app->settings, error);
     if (!result) result = startup_open(&db, &app->database, error);
+    if (!result) result = startup_durability(db, app->settings, error);
     if (!result) result = startup_keyring(&app->keyring, db, app->settings, error);
     db_close(&db);
     app->service.keyring = app->keyring;
@@ -81,20 +99,25 @@ static enum err start_pools(struct app *app)
     return committer_new(&service->committer, service->loop, &app->database.config);
 }
 
+static enum err start_listeners(struct app *app, char *error);
+
+/* The meter is the last: a start that fails must not have fenced a daemon that runs. */
 static enum err start_parts(struct app *app, char *error)
 {
     struct service *service = &app->service;
     enum err result = loop_new(&service->loop);
     if (!result) result = loop_signal_new(&app->terminate, service->loop, SIGTERM, on_signal, app);
     if (!result) result = loop_signal_new(&app->interrupt, service->loop, SIGINT, on_signal, app);
+    if (!result) result = loop_signal_new(&app->hangup, service->loop, SIGHUP, on_signal, app);
     if (!result) result = open_state(app, error);
     if (!result) result = start_pools(app);
     if (!result) result = token_cache_new(&service->tokens, service);
     if (result) return result;
     token_cache_reload(service->tokens);
-    result = meter_new(&service->meter, service);
-    if (!result) result = curl_loop_new(&service->curl, service->loop);
+    result = curl_loop_new(&service->curl, service->loop);
     if (!result) result = http_server_new(&app->server, service->loop);
+    if (!result) result = start_listeners(app, error);
+    if (!result) result = meter_new(&service->meter, service);
     return result;
 }
 
@@ -114,8 +137,28 @@ static struct http_limits limits_of(const struct settings *settings)
     };
 }
 
-static enum err listen_on(struct app *app, struct http_listen_config *config, char *bound,
-                          char *error)
+static enum err listen_check(const struct settings *settings, const char *setting,
+                             const char *address, char *error)
+{
+    struct sockaddr_storage parsed;
+    socklen_t length = 0;
+    char wrong[APP_ERROR_SIZE / 2];
+    if (address[0] == '\0') return ERR_OK;
+    enum err result = http_address_allowed(address, settings->listen.allow_cleartext, &parsed,
+                                           &length, wrong, sizeof wrong);
+    if (result) snprintf(error, APP_ERROR_SIZE, "%s: %s", setting, wrong);
+    return result;
+}
+
+enum err app_check(const struct settings *settings, char error[APP_ERROR_SIZE])
+{
+    enum err result = listen_check(settings, "listen.api", settings->listen.api, error);
+    if (result) return result;
+    return listen_check(settings, "listen.gateway", settings->listen.gateway, error);
+}
+
+static enum err listen_on(struct app *app, const char *setting, struct http_listen_config *config,
+                          char *bound, char *error)
 {
     const char *wrong = "";
     config->allow_cleartext = app->settings->listen.allow_cleartext;
@@ -123,8 +166,7 @@ static enum err listen_on(struct app *app, struct http_listen_config *config, ch
     config->error_body = problem_error_body;
     config->context = &app->service;
     enum err result = http_listen(app->server, config, bound, &wrong);
-    if (result)
-        snprintf(error, APP_ERROR_SIZE, "cannot listen on %.110s: %.200s", config->address, wrong);
+    if (result) snprintf(error, APP_ERROR_SIZE, "%s: %.300s", setting, wrong);
     return result;
 }
 
@@ -134,20 +176,33 @@ static enum err start_listeners(struct app *app, char *error)
         .address = app->settings->listen.api,
         .limits = limits_of(app->settings),
         .handler = api_handle,
+        .answered = request_log_answered,
+        .name = "api",
         .body_limit = api_body_limit,
     };
     struct http_listen_config gateway = {
         .address = app->settings->listen.gateway,
         .limits = limits_of(app->settings),
         .handler = gateway_handle,
+        .name = "gateway",
     };
     gateway.limits.head_bytes = GATEWAY_HEAD_BYTES;
     gateway.limits.headers = GATEWAY_HEADERS;
     gateway.limits.body_bytes = GATEWAY_BODY_BYTES;
     metrics_watch(app->server);
-    enum err result = listen_on(app, &api, app->api_address, error);
+    enum err result = listen_on(app, "listen.api", &api, app->api_address, error);
     if (result || gateway.address[0] == '\0') return result;
-    return listen_on(app, &gateway, app->gateway_address, error);
+    return listen_on(app, "listen.gateway", &gateway, app->gateway_address, error);
+}
+
+static enum err trust_proxies(const struct settings *settings, char *error)
+{
+    char wrong[NETWORK_ERROR_SIZE] = "";
+    enum err result = client_address_trust(settings->listen.trusted_proxies, wrong);
+    if (result)
+        snprintf(error, APP_ERROR_SIZE, "listen.trusted_proxies: %.200s",
+                 result == ERR_FULL ? "more networks than fit" : wrong);
+    return result;
 }
 
 enum err app_start(struct app **out, const struct settings *settings, char error[APP_ERROR_SIZE])
@@ -157,8 +212,11 @@ enum err app_start(struct app **out, const struct settings *settings, char error
     struct app *app = calloc(1, sizeof *app);
     if (!app) return ERR_NO_MEMORY;
     app->settings = app->service.settings = settings;
-    enum err result = start_parts(app, error);
-    if (!result) result = start_listeners(app, error);
+    app->service.give_up = on_give_up;
+    app->service.serving = on_serving;
+    app->service.app = app;
+    enum err result = trust_proxies(settings, error);
+    if (!result) result = start_parts(app, error);
     if (result) {
         if (error[0] == '\0') snprintf(error, APP_ERROR_SIZE, "cannot start: %s", err_name(result));
         if (app->service.loop) {
@@ -171,7 +229,6 @@ enum err app_start(struct app **out, const struct settings *settings, char error
     *out = app;
     log_event(LOG_INFO, "ready", "api %s, gateway %s", app->api_address,
               app->gateway_address[0] ? app->gateway_address : "off");
-    notify_ready();
     return ERR_OK;
 }
 
@@ -232,6 +289,7 @@ static void stop_rest(struct app *app)
 {
     app->service.readers = NULL;
     token_cache_free(&app->service.tokens);
+    loop_signal_free(&app->hangup);
     loop_signal_free(&app->interrupt);
     loop_signal_free(&app->terminate);
 }
@@ -254,11 +312,6 @@ void app_stop(struct app *app)
     stop_next(app);
 }
 
-bool app_is_stopping(const struct app *app)
-{
-    return app->stopping;
-}
-
 void app_run(struct app *app)
 {
     loop_run(app->service.loop);
@@ -273,6 +326,11 @@ enum err app_free(struct app **app)
     free(*app);
     *app = NULL;
     return result;
+}
+
+bool app_gave_up(const struct app *app)
+{
+    return app->gave_up;
 }
 
 struct service *app_service(struct app *app)
@@ -299,8 +357,9 @@ int app_serve(const struct settings *settings)
         return EXIT_FAILURE;
     }
     app_run(app);
+    bool gave_up = app_gave_up(app);
     enum err result = app_free(&app);
     if (result) log_event(LOG_ERROR, "stop_incomplete", "the loop still had open handles");
     log_event(LOG_INFO, "stopped", "everything is committed and closed");
-    return result ? EXIT_FAILURE : EXIT_SUCCESS;
+    return result || gave_up ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -234,6 +234,16 @@ static void print_span(const char *title, const struct buf *text)
     puts("");
 }
 
+/* What curl is given, up to the path. */
+static void print_target(const char *address)
+{
+    const char *path = dev_calls_socket(address);
+    if (path)
+        printf("--unix-socket '%s' 'http://localhost", path);
+    else
+        printf("'%s", address);
+}
+
 static void print_all(const struct dev *dev)
 {
     const struct dev_calls *calls = &dev->calls;
@@ -244,11 +254,15 @@ static void print_all(const struct dev *dev)
     printf("token     %s\ncustomer  %s\nkey id    %s\nkey       %s\n\n", dev->token->text,
            calls->customer_id, calls->key_id, calls->key->text);
     print_span("$ the sign-up that made the key was answered\n", &calls->signup);
-    if (calls->gateway[0])
-        printf("\n$ curl -i -H 'X-API-Key: %s' %s/v1/gateway\n", calls->key->text, calls->gateway);
+    if (calls->gateway[0]) {
+        printf("\n$ curl -i -H 'X-API-Key: %s' ", calls->key->text);
+        print_target(calls->gateway);
+        puts("/v1/gateway'");
+    }
     print_span("", &calls->shown);
-    printf("$ curl -H 'Authorization: Bearer %s' '%s/v1/keys/%s/usage?granularity=month'\n",
-           dev->token->text, calls->api, calls->key_id);
+    printf("$ curl -H 'Authorization: Bearer %s' ", dev->token->text);
+    print_target(calls->api);
+    printf("/v1/keys/%s/usage?granularity=month'\n", calls->key_id);
     print_span("", &calls->usage);
     if (!dev->options->once) puts("\nReady. Ctrl-C stops the daemon and its database.");
     fflush(stdout);
@@ -291,8 +305,8 @@ static void check_database(void *context)
 
 static void url_of(const char *address, char out[DEV_URL_SIZE])
 {
-    bool is_tcp = address[0] != '\0' && address[0] != '/';
-    snprintf(out, DEV_URL_SIZE, "%s%s", is_tcp ? "http://" : "", is_tcp ? address : "");
+    const char *scheme = address[0] == '/' ? "unix:" : address[0] != '\0' ? "http://" : "";
+    snprintf(out, DEV_URL_SIZE, "%s%s", scheme, address);
 }
 
 /* Until now SIGTERM waits: a database that is half started would be left running. */
@@ -302,6 +316,7 @@ static void hold_signals(int how)
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
     pthread_sigmask(how, &signals, NULL);
 }
 
@@ -329,6 +344,10 @@ static enum err run_daemon(struct dev *dev)
     hold_signals(SIG_UNBLOCK);
     app_run(dev->app);
     loop_timer_free(&dev->timer);
+    if (app_gave_up(dev->app)) {
+        snprintf(dev->error, sizeof dev->error, "the daemon had to stop, its log tells why");
+        dev->failed = true;
+    }
     enum err closed = app_free(&dev->app);
     if (closed) snprintf(dev->error, sizeof dev->error, "the loop still had open handles");
     return result ? result : closed;

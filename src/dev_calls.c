@@ -31,6 +31,18 @@ static void go_on(struct dev_calls *calls, enum err (*begin)(struct dev_calls *c
     end(calls, error);
 }
 
+const char *dev_calls_socket(const char *address)
+{
+    return strncmp(address, "unix:", 5) == 0 ? address + 5 : NULL;
+}
+
+static void url_set(struct dev_calls *calls, const char *address, const char *path)
+{
+    calls->socket = dev_calls_socket(address);
+    snprintf(calls->url, sizeof calls->url, "%s%s", calls->socket ? "http://localhost" : address,
+             path);
+}
+
 static enum err submit(struct dev_calls *calls, const char *method, const char *credential,
                        const struct secret *secret, void (*done)(struct curl_call *, enum err))
 {
@@ -44,6 +56,7 @@ static enum err submit(struct dev_calls *calls, const char *method, const char *
     buf_done(&calls->call.answer);
     calls->call = (struct curl_call){
         .url = calls->url,
+        .unix_socket = calls->socket,
         .method = method,
         .headers = calls->headers,
         .body = buf_span(&calls->body),
@@ -132,7 +145,7 @@ static enum err begin_signup(struct dev_calls *calls)
     json_close(&calls->body, '}');
     json_close(&calls->body, '}');
     if (calls->body.failed) return ERR_NO_MEMORY;
-    snprintf(calls->url, sizeof calls->url, "%s/v1/signups", calls->api);
+    url_set(calls, calls->api, "/v1/signups");
     return submit(calls, "POST", "Authorization: Bearer ", calls->token, signup_done);
 }
 
@@ -154,7 +167,7 @@ static enum err begin_shown(struct dev_calls *calls)
         calls->status = 200;
         return begin_usage(calls);
     }
-    snprintf(calls->url, sizeof calls->url, "%s/v1/gateway", calls->gateway);
+    url_set(calls, calls->gateway, "/v1/gateway");
     return submit(calls, "GET", "X-API-Key: ", calls->key, shown_done);
 }
 
@@ -170,8 +183,9 @@ static void usage_done(struct curl_call *call, enum err error)
 
 static enum err begin_usage(struct dev_calls *calls)
 {
-    snprintf(calls->url, sizeof calls->url, "%s/v1/keys/%s/usage?granularity=month", calls->api,
-             calls->key_id);
+    char path[64];
+    snprintf(path, sizeof path, "/v1/keys/%.23s/usage?granularity=month", calls->key_id);
+    url_set(calls, calls->api, path);
     return submit(calls, "GET", "Authorization: Bearer ", calls->token, usage_done);
 }
 

@@ -14,7 +14,8 @@ enum { DEV_URL_SIZE = 256, DEV_LINE_SIZE = 256, DEV_CALLS_ERROR_SIZE = 512 };
 struct dev_calls {
     /* filled by the caller: */
     struct curl_loop *curl;
-    char api[DEV_URL_SIZE], gateway[DEV_URL_SIZE]; /* "http://…"; gateway "": only the API */
+    /* "http://…", the gateway also "unix:/…"; "": only the API */
+    char api[DEV_URL_SIZE], gateway[DEV_URL_SIZE];
     const struct secret *token;
     void *context;
     void (*done)(struct dev_calls *calls, enum err error);
@@ -31,12 +32,15 @@ struct dev_calls {
     struct curl_call call;
     struct buf body;
     char url[DEV_URL_SIZE + 64];
+    const char *socket;
     char name[40];
     struct secret *line; /* the header with a secret */
     const char *headers[4];
     bool again;
 };
 
+/* The path of a "unix:/…" address, else NULL. */
+const char *dev_calls_socket(const char *address);
 /* done runs once, later, unless this fails. */
 MUST_USE enum err dev_calls_start(struct dev_calls *calls);
 void dev_calls_done(struct dev_calls *calls);

@@ -331,6 +331,10 @@ static enum err spawn_server(struct dev_database *database, char error[ERROR_SIZ
     snprintf(temporary_option, sizeof temporary_option, "--tmpdir=%s", temporary);
     char no_defaults[] = "--no-defaults", network[] = "--skip-networking";
     char names[] = "--skip-name-resolve", redo[] = "--innodb-log-file-size=32M";
+    /* Requests that a killed server left in the kernel's own queues (io_uring) may still be written
+     * when the next server, started at once, reads or writes the same pages. A thread's are done
+     * when the process is gone. */
+    char no_queues[] = "--innodb-use-native-aio=OFF";
     char charset[] = "--character-set-server=utf8mb4", root[] = "--user=root";
     char *const argv[] = {program,
                           no_defaults,
@@ -342,6 +346,7 @@ static enum err spawn_server(struct dev_database *database, char error[ERROR_SIZ
                           network,
                           names,
                           redo,
+                          no_queues,
                           charset,
                           geteuid() == 0 ? root : NULL,
                           NULL};

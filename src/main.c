@@ -114,7 +114,12 @@ static enum exit_code run_migrate_status(const struct settings *settings,
 static enum exit_code run_config_check(const struct settings *settings,
                                        const struct arguments *arguments)
 {
-    (void)settings, (void)arguments;
+    char error[APP_ERROR_SIZE];
+    (void)arguments;
+    if (app_check(settings, error)) {
+        fprintf(stderr, "keymeterd: %s\n", error);
+        return EXIT_CODE_FAILED;
+    }
     puts("ok");
     return EXIT_CODE_OK;
 }

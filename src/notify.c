@@ -1,5 +1,5 @@
-/* sd_notify(3) for Type=notify units. Called by app.c when it listens and when it begins to stop;
- * a failure to tell changes nothing. */
+/* sd_notify(3) for Type=notify units. Called by app.c when verifying works and when it begins to
+ * stop; a failure to tell changes nothing. */
 #include "notify.h"
 
 #include <systemd/sd-daemon.h>

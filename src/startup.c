@@ -3,9 +3,11 @@
 #include "startup.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "conf/settings.h"
 #include "crypto/keyring.h"
 #include "store/credential.h"
+#include "store/durability.h"
 #include "store/migrate.h"
 
 #include <errno.h>
@@ -119,6 +121,26 @@ enum err startup_open(struct db **out, const struct startup_database *database,
                  state.applied, state.newest);
     db_close(out);
     return result ? result : ERR_INVALID;
+}
+
+enum err startup_durability(struct db *db, const struct settings *settings,
+                            char error[STARTUP_ERROR_SIZE])
+{
+    char wrong[DURABILITY_ERROR_SIZE];
+    enum err result = durability_check(db, wrong);
+    if (result == ERR_DENIED && settings->database.allow_weak_durability) {
+        log_event(LOG_WARN, "weak_durability", "%s; allowed by database.allow_weak_durability",
+                  wrong);
+        return ERR_OK;
+    }
+    if (result == ERR_DENIED)
+        snprintf(error, STARTUP_ERROR_SIZE,
+                 "%s; to run without that promise, set database.allow_weak_durability = yes",
+                 wrong);
+    else if (result)
+        snprintf(error, STARTUP_ERROR_SIZE, "the database's settings cannot be read: %.200s",
+                 db_error_text(db));
+    return result;
 }
 
 /* New keys, but only where nothing can have been made with the ones that are missing. */

@@ -26,6 +26,9 @@ void startup_database_done(struct startup_database *database);
 /* A connection to a database whose schema is exactly this binary's. */
 MUST_USE enum err startup_open(struct db **out, const struct startup_database *database,
                                char error[STARTUP_ERROR_SIZE]);
+/* Refuses a server that may lose what it has acknowledged, unless the settings allow that. */
+MUST_USE enum err startup_durability(struct db *db, const struct settings *settings,
+                                     char error[STARTUP_ERROR_SIZE]);
 /* Loads the keys, or makes them when the schema is empty, and checks them against the database. */
 MUST_USE enum err startup_keyring(struct keyring **out, struct db *db,
                                   const struct settings *settings, char error[STARTUP_ERROR_SIZE]);

@@ -6,6 +6,7 @@
 
 #include "api/problem.h"
 #include "api/request.h"
+#include "api/request_log.h"
 #include "core/api_key.h"
 #include "crypto/key_hash.h"
 #include "service/context.h"
@@ -45,14 +46,24 @@ static struct span bearer_text(const struct http_request *request)
     return value;
 }
 
+static void token_failed(const struct http_request *request, enum auth_reason reason)
+{
+    auth_failed(request, AUTH_API, reason, bearer_text(request), NULL);
+}
+
 /* Why not, or NULL with the hash in place. */
 static const char *token_read(const struct http_request *request, unsigned char hash[32])
 {
     struct span text = bearer_text(request);
     struct api_key_parts parts;
-    if (!text.length) return "Send the service token as `Authorization: Bearer kmt_…`.";
-    if (!api_key_parse(text, &parts) || !parts.is_token)
+    if (!text.length) {
+        token_failed(request, AUTH_MISSING);
+        return "Send the service token as `Authorization: Bearer kmt_…`.";
+    }
+    if (!api_key_parse(text, &parts) || !parts.is_token) {
+        token_failed(request, AUTH_MALFORMED);
         return "That is no service token: its form or its check digits are wrong.";
+    }
     key_hash(request_service(request)->keyring, text, hash);
     return NULL;
 }
@@ -94,9 +105,10 @@ static void look_done(struct token_look *look, const struct token_entry *entry, 
     struct auth_wait *wait = CONTAINER_OF(look, struct auth_wait, look);
     struct http_request *request = wait->request;
     struct problem problem = {0};
-    if (error == ERR_NOT_FOUND)
+    if (error == ERR_NOT_FOUND) {
+        token_failed(request, AUTH_UNKNOWN);
         problem_unauthenticated(&problem, "The token is unknown, expired or revoked.");
-    else if (error != ERR_OK)
+    } else if (error != ERR_OK)
         problem_for_error(error, &problem);
     else if (caller_admit(request, wait->any_of, entry, &problem)) {
         /* The handler answers or keeps the request; a verdict is due only inside a dispatch. */
@@ -135,6 +147,11 @@ struct verdict auth_run(struct http_request *request, unsigned any_of, http_hand
     if (!entry) return auth_look(request, any_of, handler, hash);
     if (!caller_admit(request, any_of, entry, &problem)) return problem_reply(request, &problem);
     return handler(request);
+}
+
+void auth_token_revoked(const struct http_request *request)
+{
+    token_failed(request, AUTH_REVOKED);
 }
 
 struct verdict auth_none(struct http_request *request, http_handler *handler)

@@ -27,6 +27,8 @@ bool caller_has(const struct caller *caller, unsigned any_of);
  * then calls the handler, or answers 401 `unauthenticated` or 403 `scope_required`. */
 MUST_USE struct verdict auth_run(struct http_request *request, unsigned any_of,
                                  http_handler *handler);
+/* Tells the log of a token that was let in, and has been revoked since. */
+void auth_token_revoked(const struct http_request *request);
 /* Runs the handler without a token. */
 MUST_USE struct verdict auth_none(struct http_request *request, http_handler *handler);
 

@@ -38,7 +38,9 @@ static struct span trim(struct span text)
     return text;
 }
 
-/* From the last header's right end leftwards; stops at the first that no trusted proxy is. */
+/* From the last header's right end leftwards; stops at the first that no trusted proxy is. Of what
+ * is no address ("unknown", one with a port) nobody knows whose it is: not the proxy's, which may
+ * stand in an allowed network. */
 static struct address forwarded(const struct http_request *request, struct address peer)
 {
     struct address result = peer;
@@ -51,7 +53,7 @@ static struct address forwarded(const struct http_request *request, struct addre
                 start--;
             struct address hop;
             if (!address_parse(trim(span_of(rest.data + start, rest.length - start)), &hop))
-                return result;
+                return (struct address){0};
             result = hop;
             if (!is_trusted(&hop)) return result;
             rest.length = start ? start - 1 : 0;

@@ -4,6 +4,7 @@
 #include "api/customers.h"
 
 #include "api/auth.h"
+#include "api/idempotency.h"
 #include "api/reading.h"
 #include "base/json.h"
 #include "core/period.h"
@@ -41,8 +42,8 @@ static void quota_put(struct buf *out, const struct customer_view *view)
         json_put_u64(out, "remaining", view->used < view->quota ? view->quota - view->used : 0);
     else
         json_put_null(out, "remaining");
-    json_put_time(out, "period_start", view->period_start);
-    json_put_time(out, "resets_at", period_month_next(view->period_start));
+    json_put_time(out, "period_start", view->period.start_ms);
+    json_put_time(out, "resets_at", view->period.next_ms);
     json_close(out, '}');
 }
 
@@ -68,7 +69,7 @@ void customer_put(struct buf *out, const char *name, const struct customer_view 
 static void encryption_read(struct fields *fields, const char *name)
 {
     const char *text;
-    if (field_text(fields, name, 0, 65536, &text) == FIELD_SET)
+    if (field_lines(fields, name, 0, 65536, &text) == FIELD_SET)
         field_wrong(fields, name, "must be null: this server delivers nothing encrypted");
 }
 
@@ -88,7 +89,7 @@ static void external_id_read(struct fields *fields, const char **external_id)
     struct customer_ref ref;
     enum field result = field_word(fields, "external_id", 1, EXTERNAL_ID_MAX, external_id);
     if (!field_required(fields, "external_id", result)) return;
-    if (customer_ref_parse(span_text(*external_id), &ref) && ref.id)
+    if (!customer_ref_parse(span_text(*external_id), &ref) || ref.id)
         field_wrong(fields, "external_id", "must not look like a customer id (cus_…)");
 }
 
@@ -106,17 +107,17 @@ void customer_fields_read(struct fields *fields, struct signup *signup)
 
 /* ---- create ---- */
 
+static void create_write(struct operation *operation, struct buf *out)
+{
+    customer_put(out, NULL, &CONTAINER_OF(operation, struct signup, operation)->customer);
+}
+
 static void create_done(struct signup *signup, enum err error)
 {
     struct http_request *request = signup->operation.request;
-    struct problem problem = signup->operation.problem;
-    struct buf out = {0};
-    if (!error) customer_put(&out, NULL, &signup->customer);
+    struct answer answer = answer_take(&signup->operation, error);
     signup_done(signup);
-    if (error)
-        problem_finish_error(request, error, &problem);
-    else
-        finish_json(request, 201, &out);
+    answer_finish(request, &answer);
 }
 
 struct verdict handle_customer_create(struct http_request *request)
@@ -131,6 +132,8 @@ struct verdict handle_customer_create(struct http_request *request)
     signup->operation.service = request_service(request);
     signup->operation.request = request;
     signup->operation.token_id = caller_of(request)->token_id;
+    signup->operation.status = 201;
+    signup->operation.write = create_write;
     signup->done = create_done;
     enum err error = signup_start(signup);
     return error ? problem_reply_error(request, error, NULL) : http_pending(request);

@@ -6,17 +6,16 @@
 #include "api/client_address.h"
 #include "api/gateway_options.h"
 #include "api/problem.h"
+#include "api/request_log.h"
 #include "base/codec.h"
 #include "conf/settings.h"
-#include "core/api_key.h"
-#include "crypto/key_hash.h"
 #include "service/context.h"
 #include "service/meter.h"
 
 struct gateway_call {
     struct verify_call verify;
     struct http_request *request;
-    bool deny_403;
+    bool deny_403, problem_header;
 };
 
 static struct buf head, body; /* of the answer being written; loop thread only */
@@ -174,6 +173,13 @@ static void answer_fill(const struct gateway_call *call, struct http_response *r
     }
     denial_body(call->request, &denial);
     response->content_type = "application/problem+json";
+    if (!call->problem_header) return;
+    /* nginx throws the body of its question away; what is one line of JSON may be a header. */
+    buf_add_text(&head, "X-Verify-Problem: ");
+    buf_add(&head, buf_span(&body).data, buf_span(&body).length);
+    buf_add(&head, "\r\n", 2);
+    buf_clear(&body);
+    response->content_type = NULL;
 }
 
 static void response_make(const struct gateway_call *call, struct http_response *response)
@@ -185,14 +191,6 @@ static void response_make(const struct gateway_call *call, struct http_response 
     response->headers = buf_span(&head);
     response->body = buf_span(&body);
     if (head.failed || body.failed) *response = (struct http_response){.status = 500};
-}
-
-static void on_verified(struct verify_call *verify)
-{
-    struct gateway_call *call = CONTAINER_OF(verify, struct gateway_call, verify);
-    struct http_response response;
-    response_make(call, &response);
-    http_finish(call->request, &response);
 }
 
 /* A key is in X-API-Key, else a bearer token; one that stands twice is nobody's. */
@@ -210,10 +208,24 @@ static struct span presented_key(const struct http_request *request)
     return span_of(authorization.data + SCHEME, authorization.length - SCHEME);
 }
 
-static struct verdict refuse(struct gateway_call *call, enum verify_code code)
+static void on_verified(struct verify_call *verify)
+{
+    struct gateway_call *call = CONTAINER_OF(verify, struct gateway_call, verify);
+    struct http_response response;
+    if (verify->code != VERIFY_VALID)
+        auth_failed_code(call->request, AUTH_GATEWAY, verify, presented_key(call->request));
+    response_make(call, &response);
+    http_finish(call->request, &response);
+}
+
+/* No key, or one whose form or check digits are wrong. */
+static struct verdict refuse(struct gateway_call *call, struct span key)
 {
     struct http_response response;
-    call->verify.code = code;
+    const struct service *service = call->request->listener_context;
+    call->verify.code = VERIFY_NOT_FOUND;
+    meter_count_unknown(service->meter);
+    auth_failed(call->request, AUTH_GATEWAY, key.length ? AUTH_MALFORMED : AUTH_MISSING, key, NULL);
     response_make(call, &response);
     return http_reply(call->request, &response);
 }
@@ -234,10 +246,9 @@ struct verdict gateway_handle(struct http_request *request)
     if (!call) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     call->request = request;
     call->deny_403 = options.deny_403;
+    call->problem_header = options.problem_header;
     struct span key = presented_key(request);
-    struct api_key_parts parts;
-    if (!api_key_parse(key, &parts) || parts.is_token) return refuse(call, VERIFY_NOT_FOUND);
-    key_hash(service->keyring, key, call->verify.hash);
+    if (!meter_take_key(service, &call->verify, key)) return refuse(call, key);
     call->verify.cost = options.cost;
     call->verify.permissions = options.permissions;
     call->verify.address = client_address(request);

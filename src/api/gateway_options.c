@@ -9,7 +9,7 @@ enum { COST_MAX = 1000000 };
 
 struct seen {
     struct gateway_options *options;
-    bool permissions, cost, deny;
+    bool permissions, cost, deny, problem;
     const char *wrong;
 };
 
@@ -44,7 +44,15 @@ static enum err option_set(struct span name, struct span value, void *context)
         seen->options->deny_403 = true;
         return ERR_OK;
     }
-    return option_wrong(seen, "Unknown option: there are cost, permissions and deny.");
+    if (span_is(name, "problem")) {
+        if (seen->problem) return option_wrong(seen, "The option problem stands twice.");
+        seen->problem = true;
+        if (!span_is(value, "header"))
+            return option_wrong(seen, "The option problem takes only header.");
+        seen->options->problem_header = true;
+        return ERR_OK;
+    }
+    return option_wrong(seen, "Unknown option: there are cost, permissions, deny and problem.");
 }
 
 /* "cost=2;permissions=a,b" */

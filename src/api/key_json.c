@@ -1,6 +1,6 @@
-/* Keys in and out of JSON. Called by the handlers of keys and signups on the loop thread. What
- * always holds: a secret is written only where it has just been made; everything else shows its
- * first 10 characters at most. */
+/* Keys in and out of JSON. Called by the handlers of keys and signups on the loop thread, key_put
+ * also by their operations on the committer's. What always holds: a secret is written only where it
+ * has just been made; everything else shows its first 10 characters at most. */
 #include "api/key_json.h"
 
 #include "base/json.h"
@@ -12,7 +12,7 @@ enum { TITLE_MAX = 200, DESCRIPTION_MAX = 1000 };
 static void usage_put(struct buf *out, const struct key_view *view)
 {
     json_open(out, "usage", '{');
-    json_put_time(out, "period_start", view->period_start);
+    json_put_time(out, "period_start", view->period.start_ms);
     json_put_u64(out, "used", view->used);
     json_close(out, '}');
 }
@@ -85,21 +85,20 @@ void deliver_read(struct fields *fields)
     fields->problem->code = "delivery_unavailable";
 }
 
-/* What caps and test keys will need is refused, so that nobody takes it for granted. */
-static void later_read(struct fields *fields)
+/* True when it was given, null included. */
+static bool cap_read(struct fields *fields, struct key_settings *settings)
 {
-    uint64_t cap;
-    if (field_u64(fields, "monthly_cap", 0, INT64_MAX, &cap) == FIELD_SET)
-        field_wrong(fields, "monthly_cap", "must be null: this server has no caps of a key");
+    enum field result = field_u64(fields, "monthly_cap", 0, INT64_MAX, &settings->monthly_cap);
+    settings->has_monthly_cap = result == FIELD_SET;
+    return result == FIELD_SET || result == FIELD_NULL;
 }
 
-static void environment_read(struct fields *fields)
+static void environment_read(struct fields *fields, struct key_settings *settings)
 {
     static const char *const words[] = {"live", "test", NULL};
     unsigned choice = 0;
     enum field result = field_choice(fields, "environment", words, &choice);
-    if (field_not_null(fields, "environment", result) && choice == 1)
-        field_wrong(fields, "environment", "must be \"live\": this server has no test keys");
+    settings->test = field_not_null(fields, "environment", result) && choice == 1;
 }
 
 static void label_read(struct fields *fields, struct key_settings *settings)
@@ -117,7 +116,7 @@ static bool common_read(struct fields *fields, const struct caller *caller,
     settings->may_loosen = caller_has(caller, SCOPE_ADMIN);
     field_not_null(fields, "title", field_text(fields, "title", 0, TITLE_MAX, &settings->title));
     field_not_null(fields, "description",
-                   field_text(fields, "description", 0, DESCRIPTION_MAX, &settings->description));
+                   field_lines(fields, "description", 0, DESCRIPTION_MAX, &settings->description));
     field_not_null(fields, "permissions",
                    field_names(fields, "permissions", PERMISSIONS_MAX, PERMISSION_MAX,
                                &settings->permissions));
@@ -127,7 +126,6 @@ static bool common_read(struct fields *fields, const struct caller *caller,
     field_not_null(fields, "allowed_networks",
                    field_networks(fields, "allowed_networks", &settings->allowed_networks));
     field_not_null(fields, "metadata", field_metadata(fields, "metadata", &settings->metadata));
-    later_read(fields);
     return limits == FIELD_SET;
 }
 
@@ -137,7 +135,8 @@ void key_settings_read(struct fields *fields, const struct caller *caller,
     settings->at = "body";
     common_read(fields, caller, settings);
     field_time(fields, "expires_at", &settings->expires_at);
-    environment_read(fields);
+    environment_read(fields, settings);
+    cap_read(fields, settings);
     label_read(fields, settings);
 }
 
@@ -145,5 +144,17 @@ void key_edit_read(struct fields *fields, const struct caller *caller, struct ke
 {
     edit->has_rate_limits = common_read(fields, caller, &edit->settings);
     enum field expires = field_time(fields, "expires_at", &edit->settings.expires_at);
+    edit->has_cap = cap_read(fields, &edit->settings);
     edit->has_expires_at = expires == FIELD_SET || expires == FIELD_NULL;
+}
+
+void customer_name_read(struct fields *fields, struct customer_name *customer)
+{
+    const char *text = NULL;
+    struct customer_ref ref;
+    enum field result = field_word(fields, "customer_id", 1, 200, &text);
+    if (!field_required(fields, "customer_id", result)) return;
+    if (!customer_ref_parse(span_text(text), &ref))
+        field_wrong(fields, "customer_id", "must be an id (cus_…) or an external_id");
+    *customer = (struct customer_name){ref.id, ref.external_id};
 }

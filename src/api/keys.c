@@ -3,73 +3,55 @@
  * anything is submitted, and a secret is wiped once its answer has been written. */
 #include "api/keys.h"
 
+#include "api/idempotency.h"
 #include "api/key_json.h"
 #include "api/reading.h"
+#include "base/codec.h"
 #include "base/json.h"
 #include "core/api_key.h"
+#include "core/plain_text.h"
 #include "core/tier.h"
+#include "core/title_words.h"
 #include "crypto/key_hash.h"
 #include "crypto/keyring.h"
 #include "service/context.h"
 #include "service/rotate.h"
+#include "store/import.h"
 #include "store/usage_snapshot.h"
+
+enum { LOOKUP_MAX = 255 };
 
 /* ---- changes ---- */
 
-static void change_answer(struct key_change *change, enum err error, int status)
+static void change_write(struct operation *operation, struct buf *out)
+{
+    const struct key_change *change = CONTAINER_OF(operation, struct key_change, operation);
+    key_put(out, NULL, &change->view, change->secret);
+}
+
+static void change_answer(struct key_change *change, enum err error)
 {
     struct http_request *request = change->operation.request;
-    struct buf out = {0};
-    if (!error) key_put(&out, NULL, &change->view, change->secret);
-    struct problem problem = change->operation.problem;
+    struct answer answer = answer_take(&change->operation, error);
     key_change_done(change);
-    if (error)
-        problem_finish_error(request, error, &problem);
-    else if (status == 204)
-        finish_empty(request, status);
-    else
-        finish_json(request, status, &out);
-    buf_done(&out);
+    answer_finish(request, &answer);
 }
 
-static void change_answer_200(struct key_change *change, enum err error)
-{
-    change_answer(change, error, 200);
-}
-
-static void change_answer_201(struct key_change *change, enum err error)
-{
-    change_answer(change, error, 201);
-}
-
-static void change_answer_204(struct key_change *change, enum err error)
-{
-    change_answer(change, error, 204);
-}
-
+/* status 204: without the key. */
 static struct verdict change_submit(struct key_change *change, struct http_request *request,
-                                    void (*done)(struct key_change *change, enum err error))
+                                    int status)
 {
     change->operation.service = request_service(request);
     change->operation.request = request;
     change->operation.token_id = caller_of(request)->token_id;
+    change->operation.status = status;
+    change->operation.write = status == 204 ? NULL : change_write;
     change->within = caller_of(request)->permissions;
-    change->done = done;
+    change->done = change_answer;
     enum err error = key_change_submit(change);
     if (!error) return http_pending(request);
     key_change_done(change);
     return problem_reply_error(request, error, NULL);
-}
-
-static void customer_read(struct fields *fields, struct customer_name *customer)
-{
-    const char *text = NULL;
-    struct customer_ref ref;
-    enum field result = field_word(fields, "customer_id", 1, 200, &text);
-    if (!field_required(fields, "customer_id", result)) return;
-    if (!customer_ref_parse(span_text(text), &ref))
-        field_wrong(fields, "customer_id", "must be an id (cus_…) or an external_id");
-    *customer = (struct customer_name){ref.id, ref.external_id};
 }
 
 struct verdict handle_key_create(struct http_request *request)
@@ -78,13 +60,13 @@ struct verdict handle_key_create(struct http_request *request)
     struct issue *issue = ARENA_NEW(&request->arena, struct issue);
     if (!issue) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     if (!body_open(&body, request)) return problem_reply(request, &body.problem);
-    customer_read(&body.fields, &issue->customer);
+    customer_name_read(&body.fields, &issue->customer);
     key_settings_read(&body.fields, caller_of(request), &issue->settings);
     deliver_read(&body.fields);
     if (!query_only(request, NULL, &body.problem) || !body_finish(&body))
         return problem_reply(request, &body.problem);
     issue_init(issue);
-    return change_submit(&issue->change, request, change_answer_201);
+    return change_submit(&issue->change, request, 201);
 }
 
 struct verdict handle_key_patch(struct http_request *request)
@@ -99,7 +81,7 @@ struct verdict handle_key_patch(struct http_request *request)
     if (!query_only(request, NULL, &body.problem) || !body_finish(&body))
         return problem_reply(request, &body.problem);
     key_edit_init(edit);
-    return change_submit(&edit->change, request, change_answer_200);
+    return change_submit(&edit->change, request, 200);
 }
 
 struct verdict handle_key_rotate(struct http_request *request)
@@ -117,7 +99,7 @@ struct verdict handle_key_rotate(struct http_request *request)
     if (!query_only(request, NULL, &body.problem) || !body_finish(&body))
         return problem_reply(request, &body.problem);
     rotate_init(rotate, (uint32_t)grace_s);
-    return change_submit(&rotate->change, request, change_answer_200);
+    return change_submit(&rotate->change, request, 200);
 }
 
 /* The calls that take nothing, or only `deliver`. NULL: *verdict is the answer. */
@@ -148,7 +130,7 @@ struct verdict handle_key_end_overlap(struct http_request *request)
     struct key_change *change = plain_read(request, sizeof *change, false, &verdict);
     if (!change) return verdict;
     rotate_end_init(change);
-    return change_submit(change, request, change_answer_200);
+    return change_submit(change, request, 200);
 }
 
 struct verdict handle_key_regenerate(struct http_request *request)
@@ -157,38 +139,37 @@ struct verdict handle_key_regenerate(struct http_request *request)
     struct key_change *change = plain_read(request, sizeof *change, true, &verdict);
     if (!change) return verdict;
     regenerate_init(change);
-    return change_submit(change, request, change_answer_200);
+    return change_submit(change, request, 200);
 }
 
-static struct verdict state_change(struct http_request *request, enum key_state state,
-                                   void (*done)(struct key_change *change, enum err error))
+static struct verdict state_change(struct http_request *request, enum key_state state, int status)
 {
     struct verdict verdict;
     struct key_change *change =
         plain_read(request, sizeof(struct key_state_change), false, &verdict);
     if (!change) return verdict;
     key_state_init(CONTAINER_OF(change, struct key_state_change, change), state);
-    return change_submit(change, request, done);
+    return change_submit(change, request, status);
 }
 
 struct verdict handle_key_delete(struct http_request *request)
 {
-    return state_change(request, KEY_STATE_REVOKE, change_answer_204);
+    return state_change(request, KEY_STATE_REVOKE, 204);
 }
 
 struct verdict handle_key_revoke(struct http_request *request)
 {
-    return state_change(request, KEY_STATE_REVOKE, change_answer_200);
+    return state_change(request, KEY_STATE_REVOKE, 200);
 }
 
 struct verdict handle_key_disable(struct http_request *request)
 {
-    return state_change(request, KEY_STATE_DISABLE, change_answer_200);
+    return state_change(request, KEY_STATE_DISABLE, 200);
 }
 
 struct verdict handle_key_enable(struct http_request *request)
 {
-    return state_change(request, KEY_STATE_ENABLE, change_answer_200);
+    return state_change(request, KEY_STATE_ENABLE, 200);
 }
 
 /* ---- reads ---- */
@@ -198,6 +179,8 @@ struct key_reading {
     uint64_t id; /* 0: of `hash` */
     unsigned char hash[KEY_HASH_SIZE];
     const char *pepper_id;
+    const struct keyring *keyring;
+    struct span text; /* of what is looked up */
     struct key_view view;
 };
 
@@ -207,6 +190,8 @@ static enum err key_read(struct db *db, struct key_reading *key)
     uint64_t id = key->id;
     enum err error = ERR_OK;
     if (!id) error = key_hash_find(db, key->hash, KEY_HASH_ALGORITHM, key->pepper_id, &id);
+    if (error == ERR_NOT_FOUND && key->text.data)
+        error = import_find(db, key->keyring, key->text, &id);
     if (!error) error = key_view_find(db, id, reading->now_ms, &reading->arena, &key->view);
     return error ? error : key_view_count(db, &key->view, 1, &reading->arena);
 }
@@ -251,13 +236,15 @@ struct verdict handle_key_lookup(struct http_request *request)
     struct key_reading *key = ARENA_NEW(&request->arena, struct key_reading);
     if (!key) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     if (!body_open(&body, request)) return problem_reply(request, &body.problem);
-    field_required(&body.fields, "key", field_text(&body.fields, "key", 1, 512, &text));
+    field_required(&body.fields, "key", field_key(&body.fields, "key", LOOKUP_MAX, &text));
     if (!query_only(request, NULL, &body.problem) || !body_finish(&body))
         return problem_reply(request, &body.problem);
-    if (!api_key_parse(span_text(text), &parts) || parts.is_token)
+    if (!*text || (api_key_parse(span_text(text), &parts) && parts.is_token))
         return problem_reply_not_found(request, "key");
     key_hash(keyring, span_text(text), key->hash);
     key->pepper_id = keyring_pepper_id(keyring);
+    key->keyring = keyring;
+    key->text = span_text(text);
     return key_reading_submit(key, request);
 }
 
@@ -269,6 +256,7 @@ struct keys_reading {
     struct key_filter filter;
     struct key_view *views;
     size_t count;
+    uint64_t next;
 };
 
 static enum err keys_run(struct db *db, struct reading *reading)
@@ -277,7 +265,7 @@ static enum err keys_run(struct db *db, struct reading *reading)
     enum err error = usage_snapshot_begin(db);
     if (!error)
         error = key_view_list(db, &keys->filter, reading->now_ms, &reading->arena, &keys->views,
-                              &keys->count);
+                              &keys->count, &keys->next);
     if (!error) error = key_view_count(db, keys->views, keys->count, &reading->arena);
     usage_snapshot_end(db);
     return error;
@@ -286,18 +274,42 @@ static enum err keys_run(struct db *db, struct reading *reading)
 static void keys_write(struct reading *reading, struct buf *out)
 {
     struct keys_reading *keys = CONTAINER_OF(reading, struct keys_reading, reading);
-    bool more = keys->count > keys->page.limit;
-    size_t shown = more ? keys->page.limit : keys->count;
     page_begin(out);
-    for (size_t i = 0; i < shown; i++)
+    for (size_t i = 0; i < keys->count; i++)
         key_put(out, NULL, &keys->views[i], NULL);
-    page_end(out, more ? keys->views[shown - 1].row.id : 0);
+    page_end(out, keys->next);
+}
+
+/* The words of q; one that begins another, or stands twice, does no harm. */
+static void words_read(struct span q, struct key_filter *filter, struct problem *problem)
+{
+    struct span word;
+    if (!q.data) return;
+    if (!text_is_utf8(q)) {
+        problem_add_field(problem, "query.q", "must be UTF-8");
+        return;
+    }
+    while (title_word_next(&q, &word)) {
+        if (filter->word_count == KEY_WORDS_MAX) {
+            problem_add_field(problem, "query.q", "must have at most 8 words");
+            return;
+        }
+        filter->words[filter->word_count++] = word;
+    }
+    if (!filter->word_count) problem_add_field(problem, "query.q", "must have a letter or a digit");
+}
+
+static void unused_read(struct span since, struct key_filter *filter, struct problem *problem)
+{
+    if (!since.data || (time_parse(since, &filter->unused_since) && filter->unused_since)) return;
+    problem_add_field(problem, "query.unused_since",
+                      "must be a time like 2027-01-31T12:00:00Z (RFC 3339)");
 }
 
 static bool keys_filter_read(struct http_request *request, struct keys_reading *keys,
                              struct problem *problem)
 {
-    static const char *const names[] = {"customer_id", "status", "tier", NULL};
+    static const char *const names[] = {"customer_id", "status", "tier", "q", "unused_since", NULL};
     if (!page_read(request, names, &keys->page, problem)) return false;
     struct key_filter *filter = &keys->filter;
     struct span customer = query_text(request, "customer_id");
@@ -317,8 +329,10 @@ static bool keys_filter_read(struct http_request *request, struct keys_reading *
     filter->tier = query_text(request, "tier");
     if (filter->tier.data && !tier_slug_valid(filter->tier))
         problem_add_field(problem, "query.tier", "must be the slug of a tier");
+    words_read(query_text(request, "q"), filter, problem);
+    unused_read(query_text(request, "unused_since"), filter, problem);
     filter->before = keys->page.before;
-    filter->limit = keys->page.limit + 1;
+    filter->limit = keys->page.limit;
     return problem->field_count == 0;
 }
 

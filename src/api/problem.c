@@ -103,6 +103,17 @@ void problem_finish(struct http_request *request, const struct problem *problem)
     http_finish(request, &response);
 }
 
+void problem_answer_early(struct http_request *request, const char *detail)
+{
+    struct buf body CLEANUP(buf_done) = {0}, headers CLEANUP(buf_done) = {0};
+    struct problem problem = {0};
+    struct http_response response;
+    enum err denied = problem_set(&problem, 503, "unavailable", "%s", detail);
+    (void)denied;
+    response_build(request, &problem, &body, &headers, &response);
+    http_answer_early(request, &response);
+}
+
 enum err problem_for_error(enum err error, struct problem *problem)
 {
     switch (error) {
@@ -116,14 +127,15 @@ enum err problem_for_error(enum err error, struct problem *problem)
     case ERR_TIMEOUT:
     case ERR_CLOSED:
     case ERR_FENCED:
+    case ERR_DB_UNABLE:
     case ERR_DB_RETRY:
     case ERR_DB_LOST:
     case ERR_DB_UNCERTAIN:
         problem->retry_after = PROBLEM_RETRY_AFTER_S;
         return problem_set(problem, 503, "unavailable",
                            error == ERR_DB_UNCERTAIN
-                               ? "The database was lost while it committed: look whether it was "
-                                 "done before you try again."
+                               ? "The database was lost while it committed: send it again with the "
+                                 "same Idempotency-Key, or look whether it was done."
                                : "Keymeter cannot answer at the moment; try again shortly.");
     case ERR_OK:
     case ERR_INVALID:

@@ -14,6 +14,9 @@ MUST_USE struct verdict problem_reply(struct http_request *request, const struct
 /* The same for a pending request, and nothing to return. */
 void problem_finish(struct http_request *request, const struct problem *problem);
 
+/* 503 `unavailable` for a pending request whose work goes on: http_answer_early. */
+void problem_answer_early(struct http_request *request, const char *detail);
+
 /* What a client is told of an error that has no problem of its own: ERR_NOT_FOUND 404,
  * ERR_NO_MEMORY, ERR_FULL, ERR_DB_LOST, ERR_DB_UNCERTAIN … 503 `unavailable`, the rest 500
  * `internal`. ERR_DENIED with a problem that is already set leaves it. Always returns ERR_DENIED.

@@ -4,7 +4,7 @@
 #define KEYMETER_API_READING_H
 
 #include "api/request.h"
-#include "io/db.h"
+#include "io/db_pool.h"
 
 struct reading {
     /* DB thread: SQL, and only this object; memory from `arena`. ERR_DENIED with `problem`. */

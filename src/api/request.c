@@ -6,6 +6,7 @@
 
 #include "base/codec.h"
 #include "base/json.h"
+#include "core/api_key.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -15,6 +16,12 @@ enum { EXTERNAL_ID_MAX = 200 };
 struct service *request_service(const struct http_request *request)
 {
     return request->listener_context;
+}
+
+bool is_key_text(struct span text)
+{
+    struct api_key_parts parts;
+    return api_key_parse(text, &parts);
 }
 
 /* ---- the path ---- */
@@ -37,10 +44,11 @@ struct span path_text(struct http_request *request, unsigned at)
         if (c == '%') {
             int high = i + 2 < raw.length ? hex_digit(raw.data[i + 1]) : -1;
             int low = i + 2 < raw.length ? hex_digit(raw.data[i + 2]) : -1;
-            if (high < 0 || low < 0 || !(high | low)) return (struct span){"", 0};
+            if (high < 0 || low < 0) return (struct span){"", 0};
             c = (char)(high << 4 | low);
             i += 2;
         }
+        if (!c) return (struct span){"", 0};
         text[length++] = c;
     }
     return text ? span_of(text, length) : (struct span){"", 0};
@@ -56,7 +64,7 @@ bool customer_ref_parse(struct span text, struct customer_ref *ref)
     *ref = (struct customer_ref){.external_id = text};
     if (id_parse(text, "cus", &ref->id)) return true;
     ref->id = 0;
-    if (!text.length || text.length > EXTERNAL_ID_MAX) return false;
+    if (!text.length || text.length > EXTERNAL_ID_MAX || is_key_text(text)) return false;
     for (size_t i = 0; i < text.length; i++)
         if (text.data[i] <= ' ' || text.data[i] > '~' || text.data[i] == ',') return false;
     return true;
@@ -72,8 +80,9 @@ struct allowed_names {
 
 static enum err query_name_check(struct span name, struct span value, void *context)
 {
-    (void)value;
     struct allowed_names *allowed = context;
+    if (is_key_text(value))
+        problem_add_field(allowed->problem, "query", "must not hold a key or token");
     if (allowed->paged && (span_is(name, "limit") || span_is(name, "cursor"))) return ERR_OK;
     for (size_t i = 0; allowed->names && allowed->names[i]; i++)
         if (span_is(name, allowed->names[i])) return ERR_OK;
@@ -189,12 +198,6 @@ void finish_json(struct http_request *request, int status, struct buf *json)
         http_finish(request, &response);
     }
     json_wipe(json);
-}
-
-struct verdict reply_empty(struct http_request *request, int status)
-{
-    struct http_response response = {.status = status};
-    return http_reply(request, &response);
 }
 
 void finish_empty(struct http_request *request, int status)

@@ -19,12 +19,8 @@ struct rate_limit;
 struct service;
 
 /* ---- the body ---- */
-enum {
-    FIELDS_MAX = 32,
-    METADATA_MEMBERS_MAX = 50,
-    METADATA_NAME_MAX = 40,
-    METADATA_TEXT_MAX = 500
-};
+enum { FIELDS_MAX = 32 };
+enum { METADATA_MEMBERS_MAX = 50, METADATA_NAME_MAX = 40, METADATA_TEXT_MAX = 500 };
 
 /* One JSON object that is being read. */
 struct fields {
@@ -54,9 +50,14 @@ void body_done(struct body *body);
  * has been added. A JSON null is FIELD_NULL, which is no error by itself: see field_not_null. */
 enum field { FIELD_ABSENT, FIELD_NULL, FIELD_SET, FIELD_WRONG };
 
-/* Lengths are in characters (code points); control characters but \n and \t are refused. */
+/* Lengths are in characters (code points); core/plain_text.h says which are refused; field_lines
+ * allows \n and \t. */
 enum field field_text(struct fields *fields, const char *name, size_t min, size_t max,
                       const char **out);
+enum field field_lines(struct fields *fields, const char *name, size_t min, size_t max,
+                       const char **out);
+/* A presented key, whatever it holds: at most max bytes. */
+enum field field_key(struct fields *fields, const char *name, size_t max, const char **out);
 /* Printable ASCII without space, comma, quote, backslash: external_id, label, names. */
 enum field field_word(struct fields *fields, const char *name, size_t min, size_t max,
                       const char **out);
@@ -88,11 +89,9 @@ void field_ignore(struct fields *fields, const char *name);
 /* Unknown names become errors. body_finish does it for the body's own object. */
 void fields_finish(struct fields *fields);
 
-/* Adds "<name> is required" when the reader's result was FIELD_ABSENT or FIELD_NULL; true for
- * FIELD_SET. */
+/* Adds "<name> is required" for FIELD_ABSENT or FIELD_NULL; true for FIELD_SET. */
 bool field_required(struct fields *fields, const char *name, enum field result);
-/* Adds "must not be null" for FIELD_NULL: for fields that a PATCH cannot clear. True unless wrong.
- */
+/* Adds "must not be null" for FIELD_NULL: what a PATCH cannot clear. True unless wrong. */
 bool field_not_null(struct fields *fields, const char *name, enum field result);
 /* Adds an error at the field. */
 void field_wrong(struct fields *fields, const char *name, const char *format, ...)
@@ -101,6 +100,9 @@ void field_wrong(struct fields *fields, const char *name, const char *format, ..
 /* ---- path and query ---- */
 struct service *request_service(const struct http_request *request);
 
+/* True for a key or token with its check digits: where another text belongs, it is refused, so that
+ * one that was put into the wrong place reaches neither the database nor its logs. */
+MUST_USE bool is_key_text(struct span text);
 /* The {…} of the route, percent-decoded in the arena; empty when malformed. */
 struct span path_text(struct http_request *request, unsigned at);
 /* False: it is no id of that prefix; answer problem_reply_not_found. */
@@ -139,7 +141,6 @@ void page_end(struct buf *out, uint64_t last);
 /* ---- answers ---- the buffer is emptied; 500 when it had failed. */
 MUST_USE struct verdict reply_json(struct http_request *request, int status, struct buf *json);
 void finish_json(struct http_request *request, int status, struct buf *json);
-MUST_USE struct verdict reply_empty(struct http_request *request, int status);
 void finish_empty(struct http_request *request, int status);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/codec.h"
 #include "base/json.h"
 #include "core/network.h"
+#include "core/plain_text.h"
 #include "core/rate_limit.h"
 
 #include <stdio.h>
@@ -15,17 +16,22 @@ enum { LOCATION_SIZE = 96, NETWORKS_MAX = 64, METADATA_BYTES_MAX = 16384, EMAIL_
 
 /* ---- opening and closing ---- */
 
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
 /* application/json, with no parameter but charset=utf-8. */
 static bool is_json_type(struct span type)
 {
     const char *end = memchr(type.data, ';', type.length);
     struct span media = {type.data, end ? (size_t)(end - type.data) : type.length};
-    while (media.length && (media.data[media.length - 1] == ' '))
+    while (media.length && is_blank(media.data[media.length - 1]))
         media.length--;
     if (!span_is_nocase(media, "application/json")) return false;
     if (!end) return true;
     struct span rest = {end + 1, type.length - (size_t)(end + 1 - type.data)};
-    while (rest.length && rest.data[0] == ' ') {
+    while (rest.length && is_blank(rest.data[0])) {
         rest.data++;
         rest.length--;
     }
@@ -42,10 +48,14 @@ static bool body_refuse(struct body *body, int status, const char *code, const c
 
 static bool body_read(struct body *body, struct http_request *request)
 {
-    struct span type = http_header(request, "content-type");
-    if (!type.data || !is_json_type(type))
+    struct span coding = http_header(request, "content-encoding");
+    if (http_header_count(request, "content-type") != 1 ||
+        !is_json_type(http_header(request, "content-type")))
         return body_refuse(body, 415, "unsupported_media_type",
-                           "The body must be sent with Content-Type: application/json.");
+                           "The body must be sent with one Content-Type: application/json.");
+    if (coding.data && !span_is_nocase(coding, "identity"))
+        return body_refuse(body, 415, "unsupported_media_type",
+                           "The body must be sent without a Content-Encoding.");
     char error[JSON_ERROR_SIZE] = "";
     enum err parsed = json_parse_strict(request->body, &body->root, error);
     if (parsed == ERR_INVALID) return body_refuse(body, 400, "malformed_json", error);
@@ -163,17 +173,8 @@ bool field_not_null(struct fields *fields, const char *name, enum field result)
 
 /* ---- texts ---- */
 
-/* Characters of valid UTF-8 (jansson has checked it); SIZE_MAX when a control stands in it. */
-static size_t text_length(const char *text, size_t bytes)
-{
-    size_t length = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if ((c < 0x20 && c != '\n' && c != '\t') || c == 0x7F) return SIZE_MAX;
-        length += (c & 0xC0) != 0x80;
-    }
-    return length;
-}
+#define CHARACTER_WRONG                                                                            \
+    "has a character that is a control or invisible: take out U+%04X, character %zu"
 
 static bool is_word(struct span text, size_t min, size_t max)
 {
@@ -182,7 +183,7 @@ static bool is_word(struct span text, size_t min, size_t max)
         char c = text.data[i];
         if (c <= ' ' || c > '~' || c == ',' || c == '"' || c == '\\') return false;
     }
-    return true;
+    return !is_key_text(text);
 }
 
 static struct span json_text(const json_t *value)
@@ -199,22 +200,50 @@ static enum field text_out(struct fields *fields, const char *name, const json_t
     return FIELD_SET;
 }
 
-enum field field_text(struct fields *fields, const char *name, size_t min, size_t max,
-                      const char **out)
+static enum field text_take(struct fields *fields, const char *name, size_t min, size_t max,
+                            bool lines, const char **out)
 {
     enum field state;
     json_t *value = field_take(fields, name, &state);
     if (state != FIELD_SET) return state;
-    size_t length = json_is_string(value)
-                        ? text_length(json_string_value(value), json_string_length(value))
-                        : SIZE_MAX;
-    if (length >= min && length <= max) return text_out(fields, name, value, out);
-    if (!json_is_string(value))
+    if (!json_is_string(value)) {
         field_wrong(fields, name, "must be a string");
-    else if (length == SIZE_MAX)
-        field_wrong(fields, name, "must not have control characters");
+        return FIELD_WRONG;
+    }
+    if (is_key_text(json_text(value))) {
+        field_wrong(fields, name, "must not be a key or token");
+        return FIELD_WRONG;
+    }
+    struct plain_text seen = plain_text_check(json_text(value), lines);
+    if (!seen.wrong_at && seen.length >= min && seen.length <= max)
+        return text_out(fields, name, value, out);
+    if (seen.wrong_at)
+        field_wrong(fields, name, CHARACTER_WRONG, (unsigned)seen.wrong, seen.wrong_at);
     else
         field_wrong(fields, name, "must have %zu to %zu characters", min, max);
+    return FIELD_WRONG;
+}
+
+enum field field_text(struct fields *fields, const char *name, size_t min, size_t max,
+                      const char **out)
+{
+    return text_take(fields, name, min, max, false, out);
+}
+
+enum field field_lines(struct fields *fields, const char *name, size_t min, size_t max,
+                       const char **out)
+{
+    return text_take(fields, name, min, max, true, out);
+}
+
+enum field field_key(struct fields *fields, const char *name, size_t max, const char **out)
+{
+    enum field state;
+    json_t *value = field_take(fields, name, &state);
+    if (state != FIELD_SET) return state;
+    if (json_is_string(value) && json_string_length(value) <= max)
+        return text_out(fields, name, value, out);
+    field_wrong(fields, name, "must be a string of at most %zu bytes", max);
     return FIELD_WRONG;
 }
 
@@ -228,7 +257,7 @@ enum field field_word(struct fields *fields, const char *name, size_t min, size_
         return text_out(fields, name, value, out);
     field_wrong(fields, name,
                 "must be a string of %zu to %zu printable ASCII characters without spaces, "
-                "commas, quotes and backslashes",
+                "commas, quotes and backslashes, and no key or token",
                 min, max);
     return FIELD_WRONG;
 }
@@ -477,13 +506,15 @@ enum field field_networks(struct fields *fields, const char *name, const char **
 /* What is wrong with a member of the metadata, or NULL. */
 static const char *metadata_wrong(const char *member, json_t *value)
 {
-    size_t length = text_length(member, strlen(member));
-    if (length < 1 || length > METADATA_NAME_MAX) return "names must have 1 to 40 characters";
+    struct plain_text name = plain_text_check(span_text(member), false);
+    if (name.wrong_at || name.length < 1 || name.length > METADATA_NAME_MAX)
+        return "names must have 1 to 40 characters, none of them a control or invisible";
     if (json_is_object(value) || json_is_array(value))
         return "values must be strings, numbers, booleans or null";
-    if (json_is_string(value) &&
-        text_length(json_string_value(value), json_string_length(value)) > METADATA_TEXT_MAX)
-        return "values must have at most 500 characters and no control characters";
+    if (!json_is_string(value)) return NULL;
+    struct plain_text text = plain_text_check(json_text(value), true);
+    if (text.wrong_at || text.length > METADATA_TEXT_MAX)
+        return "values must have at most 500 characters, none of them a control or invisible";
     return NULL;
 }
 

@@ -1,39 +1,58 @@
 /* The table of calls. Called by the HTTP server for each request on the management listener; loop
  * thread. What always holds: a handler runs only with a caller that its row lets in, a path that is
- * not in the table is 404, a method that is not is 405 with Allow. To add a call: write its
- * handler, add its row here, describe it in docs/openapi.yaml and docs/scopes.md. */
+ * not in the table is 404, a method that is not is 405 with Allow, a call that creates or replaces
+ * a secret may be repeated under its Idempotency-Key, and a client waits ANSWER_MS for the database
+ * at most. To add a call: write its handler, add its row here, describe it in docs/openapi.yaml and
+ * docs/scopes.md. */
 #include "api/routes.h"
 
 #include "api/audit.h"
 #include "api/auth.h"
 #include "api/customers.h"
 #include "api/health.h"
+#include "api/idempotency.h"
+#include "api/key_import.h"
 #include "api/keys.h"
 #include "api/metrics.h"
 #include "api/openapi.h"
 #include "api/problem.h"
+#include "api/request.h"
 #include "api/signups.h"
 #include "api/tiers.h"
 #include "api/tokens.h"
 #include "api/usage.h"
 #include "api/verify.h"
+#include "api/verify_batch.h"
+#include "conf/settings.h"
+#include "service/context.h"
+#include "service/idempotency.h"
 
-enum { BODY_LIMIT = 65536 };
+enum { BODY_LIMIT = 65536, ANSWER_MS = 5000 };
 
 struct access {
     unsigned any_of;
     bool open;       /* no token */
     bool open_local; /* no token from loopback */
+    bool asks;       /* may ask the billing system */
+    size_t key_min;  /* takes an Idempotency-Key of so many characters; 0: none */
 };
 
 static const struct access open_to_all = {.open = true};
-static const struct access admins = {SCOPE_ADMIN, false, false};
-static const struct access readers = {SCOPE_READ, false, false};
-static const struct access plan_readers = {SCOPE_READ | SCOPE_ISSUE | SCOPE_BILLING, false, false};
-static const struct access usage_readers = {SCOPE_READ | SCOPE_BILLING, false, false};
-static const struct access issuers = {SCOPE_ISSUE, false, false};
-static const struct access key_readers = {SCOPE_READ | SCOPE_ISSUE, false, false};
-static const struct access verifiers = {SCOPE_VERIFY, false, false};
+static const struct access admins = {.any_of = SCOPE_ADMIN};
+static const struct access readers = {.any_of = SCOPE_READ};
+static const struct access plan_readers = {.any_of = SCOPE_READ | SCOPE_ISSUE | SCOPE_BILLING};
+static const struct access usage_readers = {.any_of = SCOPE_READ | SCOPE_BILLING};
+static const struct access issuers = {.any_of = SCOPE_ISSUE};
+static const struct access buyers = {.any_of = SCOPE_ISSUE, .asks = true};
+static const struct access minters = {.any_of = SCOPE_ISSUE, .key_min = IDEMPOTENCY_KEY_MIN_SECRET};
+static const struct access token_makers = {.any_of = SCOPE_ADMIN,
+                                           .key_min = IDEMPOTENCY_KEY_MIN_SECRET};
+static const struct access signers_up = {
+    .any_of = SCOPE_ISSUE, .asks = true, .key_min = IDEMPOTENCY_KEY_MIN_SECRET};
+static const struct access customer_makers = {
+    .any_of = SCOPE_ISSUE, .asks = true, .key_min = IDEMPOTENCY_KEY_MIN};
+static const struct access key_readers = {.any_of = SCOPE_READ | SCOPE_ISSUE};
+static const struct access verifiers = {.any_of = SCOPE_VERIFY};
 static const struct access scrapers = {.any_of = SCOPE_READ, .open_local = true};
 
 static const struct http_route routes[] = {
@@ -43,24 +62,26 @@ static const struct http_route routes[] = {
     {HTTP_M_GET, "/metrics", handle_metrics, &scrapers},
 
     {HTTP_M_POST, "/v1/verify", handle_verify, &verifiers},
+    {HTTP_M_POST, "/v1/verify/batch", handle_verify_batch, &verifiers},
 
-    {HTTP_M_POST, "/v1/signups", handle_signup_create, &issuers},
+    {HTTP_M_POST, "/v1/signups", handle_signup_create, &signers_up},
 
-    {HTTP_M_POST, "/v1/customers", handle_customer_create, &issuers},
+    {HTTP_M_POST, "/v1/customers", handle_customer_create, &customer_makers},
     {HTTP_M_GET, "/v1/customers", handle_customers_list, &key_readers},
     {HTTP_M_GET, "/v1/customers/{id}", handle_customer_get, &key_readers},
-    {HTTP_M_PATCH, "/v1/customers/{id}", handle_customer_patch, &issuers},
+    {HTTP_M_PATCH, "/v1/customers/{id}", handle_customer_patch, &buyers},
     {HTTP_M_DELETE, "/v1/customers/{id}", handle_customer_delete, &issuers},
 
-    {HTTP_M_POST, "/v1/keys", handle_key_create, &issuers},
+    {HTTP_M_POST, "/v1/keys", handle_key_create, &minters},
     {HTTP_M_GET, "/v1/keys", handle_keys_list, &key_readers},
+    {HTTP_M_POST, "/v1/keys/import", handle_key_import, &issuers},
     {HTTP_M_POST, "/v1/keys/lookup", handle_key_lookup, &key_readers},
     {HTTP_M_GET, "/v1/keys/{id}", handle_key_get, &key_readers},
     {HTTP_M_PATCH, "/v1/keys/{id}", handle_key_patch, &issuers},
     {HTTP_M_DELETE, "/v1/keys/{id}", handle_key_delete, &issuers},
-    {HTTP_M_POST, "/v1/keys/{id}/rotate", handle_key_rotate, &issuers},
+    {HTTP_M_POST, "/v1/keys/{id}/rotate", handle_key_rotate, &minters},
     {HTTP_M_POST, "/v1/keys/{id}/end-overlap", handle_key_end_overlap, &issuers},
-    {HTTP_M_POST, "/v1/keys/{id}/regenerate", handle_key_regenerate, &issuers},
+    {HTTP_M_POST, "/v1/keys/{id}/regenerate", handle_key_regenerate, &minters},
     {HTTP_M_POST, "/v1/keys/{id}/revoke", handle_key_revoke, &issuers},
     {HTTP_M_POST, "/v1/keys/{id}/disable", handle_key_disable, &issuers},
     {HTTP_M_POST, "/v1/keys/{id}/enable", handle_key_enable, &issuers},
@@ -72,7 +93,7 @@ static const struct http_route routes[] = {
     {HTTP_M_GET, "/v1/tiers/{slug}", handle_tier_get, &plan_readers},
     {HTTP_M_PUT, "/v1/tiers/{slug}", handle_tier_put, &admins},
 
-    {HTTP_M_POST, "/v1/tokens", handle_token_create, &admins},
+    {HTTP_M_POST, "/v1/tokens", handle_token_create, &token_makers},
     {HTTP_M_GET, "/v1/tokens", handle_tokens_list, &admins},
     {HTTP_M_DELETE, "/v1/tokens/{id}", handle_token_delete, &admins},
 
@@ -81,8 +102,40 @@ static const struct http_route routes[] = {
 
 size_t api_body_limit(const struct http_request *request)
 {
-    (void)request;
-    return BODY_LIMIT;
+    bool batch = request->method == HTTP_M_POST && span_is(request->path, "/v1/verify/batch");
+    return batch ? VERIFY_BATCH_BODY_MAX : BODY_LIMIT;
+}
+
+/* The work goes on, and what it comes to is not told any more. */
+static void answer_late(struct http_request *request)
+{
+    bool reads = request->method == HTTP_M_GET || request->method == HTTP_M_HEAD ||
+                 span_is(request->path, "/v1/verify") ||
+                 span_is(request->path, "/v1/verify/batch") ||
+                 span_is(request->path, "/v1/keys/lookup");
+    const char *detail = "The database does not answer. The change may have been made or not: "
+                         "look before you ask for it again.";
+    if (reads) detail = "The database does not answer; try again shortly.";
+    if (reservation_of(request))
+        detail = "The database does not answer. The change may have been made or not: send it "
+                 "again with the same Idempotency-Key.";
+    problem_answer_early(request, detail);
+}
+
+static void answer_by(struct http_request *request, const struct access *access)
+{
+    const struct settings *settings = request_service(request)->settings;
+    bool asks = access->asks && settings->payment.provider == PAYMENT_PROVIDER_HTTP;
+    http_answer_by(request, ANSWER_MS + (asks ? settings->payment.timeout_ms : 0), answer_late);
+}
+
+/* Behind the token's check. */
+static struct verdict call_run(struct http_request *request)
+{
+    const struct access *access = request->route->context;
+    http_handler *handler = request->route->handler;
+    if (!access->key_min) return handler(request);
+    return idempotency_run(request, handler, access->key_min);
 }
 
 struct verdict api_handle(struct http_request *request)
@@ -93,7 +146,8 @@ struct verdict api_handle(struct http_request *request)
     const struct access *access = match.route->context;
     if (access->open || (access->open_local && metrics_is_local(request)))
         return auth_none(request, match.route->handler);
-    return auth_run(request, access->any_of, match.route->handler);
+    answer_by(request, access);
+    return auth_run(request, access->any_of, call_run);
 }
 
 static const char *method_name(enum http_method method)

@@ -4,26 +4,26 @@
 #include "api/signups.h"
 
 #include "api/customers.h"
+#include "api/idempotency.h"
 #include "api/key_json.h"
 #include "base/json.h"
+
+static void signup_write(struct operation *operation, struct buf *out)
+{
+    const struct signup *signup = CONTAINER_OF(operation, struct signup, operation);
+    json_open(out, NULL, '{');
+    customer_put(out, "customer", &signup->customer);
+    key_put(out, "key", &signup->key_view, NULL);
+    json_put_text(out, "secret", secret_span(signup->secret));
+    json_close(out, '}');
+}
 
 static void signup_answer(struct signup *signup, enum err error)
 {
     struct http_request *request = signup->operation.request;
-    struct problem problem = signup->operation.problem;
-    struct buf out = {0};
-    if (!error) {
-        json_open(&out, NULL, '{');
-        customer_put(&out, "customer", &signup->customer);
-        key_put(&out, "key", &signup->key_view, NULL);
-        json_put_text(&out, "secret", secret_span(signup->secret));
-        json_close(&out, '}');
-    }
+    struct answer answer = answer_take(&signup->operation, error);
     signup_done(signup);
-    if (error)
-        problem_finish_error(request, error, &problem);
-    else
-        finish_json(request, 201, &out);
+    answer_finish(request, &answer);
 }
 
 static void key_read(struct fields *fields, const struct caller *caller, struct signup *signup)
@@ -51,6 +51,8 @@ struct verdict handle_signup_create(struct http_request *request)
     signup->operation.service = request_service(request);
     signup->operation.request = request;
     signup->operation.token_id = caller_of(request)->token_id;
+    signup->operation.status = 201;
+    signup->operation.write = signup_write;
     signup->done = signup_answer;
     enum err error = signup_start(signup);
     return error ? problem_reply_error(request, error, NULL) : http_pending(request);

@@ -4,6 +4,7 @@
 #include "api/tokens.h"
 
 #include "api/auth.h"
+#include "api/idempotency.h"
 #include "api/reading.h"
 #include "base/codec.h"
 #include "base/json.h"
@@ -67,18 +68,19 @@ static enum err create_run(struct db *db, struct operation *operation)
     return ERR_OK;
 }
 
+static void create_write(struct operation *operation, struct buf *out)
+{
+    const struct token_create *create = CONTAINER_OF(operation, struct token_create, operation);
+    token_put(out, &create->row, create->secret);
+}
+
 static void create_done(struct operation *operation, enum err error)
 {
     struct token_create *create = CONTAINER_OF(operation, struct token_create, operation);
-    struct secret *secret = create->secret;
-    if (error != ERR_OK) {
-        problem_finish_error(operation->request, error, &operation->problem);
-    } else {
-        struct buf out = {0};
-        token_put(&out, &create->row, secret);
-        finish_json(operation->request, 201, &out);
-    }
-    secret_free(&secret);
+    struct http_request *request = operation->request;
+    struct answer answer = answer_take(operation, error);
+    secret_free(&create->secret);
+    answer_finish(request, &answer);
 }
 
 static void scopes_read(struct fields *fields, unsigned *scopes)
@@ -144,6 +146,8 @@ struct verdict handle_token_create(struct http_request *request)
     create->operation.request = request;
     create->operation.token_id = caller_of(request)->token_id;
     create->operation.run = create_run;
+    create->operation.status = 201;
+    create->operation.write = create_write;
     create->operation.done = create_done;
     if (error == ERR_OK) error = operation_submit(&create->operation);
     if (error == ERR_OK) return http_pending(request);

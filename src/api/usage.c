@@ -18,7 +18,8 @@ struct usage_reading {
     struct reading reading;
     struct usage_owner owner;
     struct usage_series series;
-    int64_t period_start;
+    int64_t now_ms;
+    struct period period; /* of the customer's quota */
     uint64_t used;
 };
 
@@ -123,12 +124,13 @@ static enum err range_read(struct http_request *request, struct usage_series *se
 
 static enum err usage_read(struct db *db, struct usage_reading *usage)
 {
-    struct usage_subject quota = {USAGE_CUSTOMER, 0, usage->period_start, 0};
     enum err error = usage_owner_find(db, &usage->owner);
     if (error != ERR_OK) return error;
     usage->series.kind = usage->owner.key_id ? USAGE_KEY : USAGE_CUSTOMER;
     usage->series.subject = usage->owner.key_id ? usage->owner.key_id : usage->owner.customer_id;
-    quota.subject = usage->owner.customer_id;
+    usage->period = period_at(&usage->owner.months, usage->now_ms);
+    struct usage_subject quota = {USAGE_CUSTOMER, usage->owner.customer_id, usage->period.start_ms,
+                                  0};
     error = usage_used_many(db, &quota, 1);
     usage->used = quota.used;
     if (error != ERR_OK) return error;
@@ -158,8 +160,8 @@ static void quota_put(struct buf *out, const struct usage_reading *usage)
         json_put_u64(out, "remaining", used < limit ? limit - used : 0);
     else
         json_put_null(out, "remaining");
-    json_put_time(out, "period_start", usage->period_start);
-    json_put_time(out, "resets_at", period_month_next(usage->period_start));
+    json_put_time(out, "period_start", usage->period.start_ms);
+    json_put_time(out, "resets_at", usage->period.next_ms);
     json_close(out, '}');
 }
 
@@ -191,7 +193,7 @@ static struct verdict usage_begin(struct http_request *request, const struct usa
     struct usage_reading *usage = ARENA_NEW(&request->arena, struct usage_reading);
     if (!usage) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     usage->owner = *owner;
-    usage->period_start = period_month_start(clock_wall_ms());
+    usage->now_ms = clock_wall_ms();
     enum err error = range_read(request, &usage->series, &problem);
     if (error != ERR_OK) return problem_reply_error(request, error, &problem);
     usage->reading.run = usage_run;

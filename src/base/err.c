@@ -30,6 +30,8 @@ const char *err_name(enum err error)
         return "fenced";
     case ERR_DB:
         return "db";
+    case ERR_DB_UNABLE:
+        return "db_unable";
     case ERR_DB_RETRY:
         return "db_retry";
     case ERR_DB_LOST:

@@ -17,6 +17,7 @@ enum err {
     ERR_CRYPTO,       /* a seal or signature did not open */
     ERR_FENCED,       /* this node's incarnation has been fenced: nothing was written */
     ERR_DB,           /* a statement failed for good: a bug, or a schema that does not fit */
+    ERR_DB_UNABLE,    /* the server cannot write: disk full, read-only; undone, may work later */
     ERR_DB_RETRY,     /* deadlock, lock wait, snapshot conflict: rolled back, run it again */
     ERR_DB_LOST,      /* no connection, and nothing that was sent can have been committed */
     ERR_DB_UNCERTAIN, /* the connection was lost while a commit was under way: outcome unknown */

@@ -28,6 +28,11 @@ static inline void list_append(struct list *head, struct list *link)
     head->prev = link;
 }
 
+static inline void list_prepend(struct list *head, struct list *link)
+{
+    list_append(head->next, link);
+}
+
 /* Takes the link out and leaves it a ring of its own, so that removing twice is harmless. */
 static inline void list_remove(struct list *link)
 {

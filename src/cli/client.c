@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ADDRESS_DEFAULT "http://127.0.0.1:7070"
 
+enum { PAUSE_S = 1 };
 enum { CALL_TIMEOUT_S = 30, CONNECT_TIMEOUT_S = 5, ANSWER_MAX = 4 << 20, SECRET_LINE_SIZE = 512 };
 
 struct exchange {
@@ -18,6 +20,7 @@ struct exchange {
     struct curl_slist *headers;
     struct buf url, body;
     const char *address;
+    bool repeatable; /* it has an Idempotency-Key */
 };
 
 static enum exit_code fail(const char *what, const char *more)
@@ -140,6 +143,26 @@ static enum exit_code tell_problem(const struct client_answer *answer)
                                                           : EXIT_CODE_REFUSED;
 }
 
+/* The connection broke when the request was on its way: nobody knows whether it was done. */
+static bool is_loss(CURLcode result)
+{
+    return result == CURLE_GOT_NOTHING || result == CURLE_SEND_ERROR ||
+           result == CURLE_RECV_ERROR || result == CURLE_PARTIAL_FILE ||
+           result == CURLE_OPERATION_TIMEDOUT;
+}
+
+static CURLcode perform_or_repeat(struct exchange *exchange, struct client_answer *answer)
+{
+    CURLcode result = curl_easy_perform(exchange->easy);
+    if (!exchange->repeatable || !is_loss(result)) return result;
+    answer->lost = true;
+    sleep(PAUSE_S);
+    buf_clear(&answer->text);
+    result = curl_easy_perform(exchange->easy);
+    if (result == CURLE_OK) answer->lost = false;
+    return result;
+}
+
 static enum exit_code perform(struct exchange *exchange, struct client_answer *answer)
 {
     char curl_error[CURL_ERROR_SIZE] = "";
@@ -152,7 +175,7 @@ static enum exit_code perform(struct exchange *exchange, struct client_answer *a
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
     curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)CALL_TIMEOUT_S);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
-    CURLcode result = curl_easy_perform(easy);
+    CURLcode result = perform_or_repeat(exchange, answer);
     if (result != CURLE_OK) {
         fprintf(stderr, "keymeter: no answer from %s: %s\n", exchange->address,
                 curl_error[0] ? curl_error : curl_easy_strerror(result));
@@ -177,7 +200,8 @@ enum exit_code client_call(const char *method, const char *path, const json_t *b
     const char *address = getenv("KEYMETER_ADDR");
     *answer = (struct client_answer){0};
     struct exchange exchange = {.easy = curl_easy_init(),
-                                .address = address && *address ? address : ADDRESS_DEFAULT};
+                                .address = address && *address ? address : ADDRESS_DEFAULT,
+                                .repeatable = idempotency_key != NULL};
     if (!exchange.easy) return fail("libcurl does not start", "");
     curl_easy_setopt(exchange.easy, CURLOPT_CUSTOMREQUEST, method);
     enum exit_code code = set_address(&exchange, path);

@@ -19,10 +19,12 @@ struct client_answer {
     long status;
     struct buf text; /* empty, or JSON */
     json_t *json;
+    bool lost; /* sent, but no answer came: it may have been done */
 };
 
 /* KEYMETER_ADDR and KEYMETER_TOKEN say where and as whom. body NULL: none. Whatever is not a 2xx is
- * told on standard error and gives its exit code. The answer is to be freed in any case. */
+ * told on standard error and gives its exit code. With an idempotency_key (NULL: none) a call whose
+ * connection breaks is sent once more. The answer is to be freed in any case. */
 MUST_USE enum exit_code client_call(const char *method, const char *path, const json_t *body,
                                     const char *idempotency_key, struct client_answer *answer);
 void client_answer_free(struct client_answer *answer);

@@ -1,6 +1,7 @@
 /* `keymeter`, the command-line client: finds the command in the table (cli/commands.c), makes its
  * request of the options, shows the answer. Keys are read from standard input or a file, never from
  * argv, where every user of the machine could read them. */
+#include "base/codec.h"
 #include "base/span.h"
 #include "cli/client.h"
 #include "cli/commands.h"
@@ -12,14 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <termios.h>
 #include <unistd.h>
 
-enum { KEY_LINE_SIZE = 512 };
+enum { KEY_LINE_SIZE = 512, IDEMPOTENCY_BYTES = 16, IDEMPOTENCY_KEY_SIZE = 33 };
 
 struct invocation {
     const struct command *command;
     const char *id, *key_file, *idempotency_key;
+    char own_key[IDEMPOTENCY_KEY_SIZE]; /* made here when a command that shows a secret has none */
     bool as_json;
     struct buf path;
     json_t *body; /* NULL for GET */
@@ -44,7 +47,7 @@ static void print_usage(FILE *out)
             fprintf(out, "      --%s%s\n", field->option, field->required ? " (needed)" : "");
     }
     fputs("\n  --key-file FILE         where verify reads the key instead of standard input\n"
-          "  --idempotency-key TEXT  makes a POST safe to try again\n"
+          "  --idempotency-key TEXT  a random text; makes a call for a secret safe to send again\n"
           "  --json                  the API's answer as it is\n\n"
           "KEYMETER_ADDR   https://…, http:// on this machine, or unix:/path "
           "(http://127.0.0.1:7070)\n"
@@ -264,6 +267,32 @@ static enum exit_code parse(struct invocation *call, int argc, char **argv, int 
     return !code && call->path.failed ? usage_error("too long", "") : code;
 }
 
+/* A call that makes a secret may be sent twice, if its answer gets lost. */
+static enum exit_code make_own_key(struct invocation *call)
+{
+    unsigned char random[IDEMPOTENCY_BYTES];
+    if (call->command->show != SHOW_SECRET || call->idempotency_key) return EXIT_CODE_OK;
+    if (getrandom(random, sizeof random, 0) != sizeof random)
+        return usage_error("no random numbers", "");
+    hex_encode(call->own_key, random, sizeof random);
+    call->idempotency_key = call->own_key;
+    return EXIT_CODE_OK;
+}
+
+static enum exit_code ask(struct invocation *call, struct client_answer *answer)
+{
+    enum exit_code code = make_own_key(call);
+    if (code) return code;
+    code = client_call(call->command->method, call->path.data, call->body, call->idempotency_key,
+                       answer);
+    if (call->own_key[0] && (answer->lost || answer->status == 503))
+        fprintf(stderr,
+                "keymeter: it may have been done; the same with --idempotency-key %s gives the "
+                "answer, or does it now\n",
+                call->own_key);
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     int at = 0;
@@ -282,9 +311,7 @@ int main(int argc, char **argv)
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) return EXIT_CODE_LOCAL;
     struct client_answer answer = {0};
     enum exit_code code = parse(&call, argc, argv, at);
-    if (!code)
-        code = client_call(call.command->method, call.path.data, call.body, call.idempotency_key,
-                           &answer);
+    if (!code) code = ask(&call, &answer);
     if (!code) code = show(&call, &answer);
     client_answer_free(&answer);
     json_decref(call.body);

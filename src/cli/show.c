@@ -10,6 +10,28 @@
 
 enum { COLUMNS_MAX = 12, CELL_SIZE = 64 };
 
+/* Columns of a text: its characters, near enough. */
+static size_t width_of(const char *text)
+{
+    size_t width = 0;
+    for (; *text; text++)
+        width += ((unsigned char)*text & 0xC0) != 0x80;
+    return width;
+}
+
+/* Copies what fits, never half a character. */
+static void cut_copy(char *out, size_t size, const char *text)
+{
+    size_t length = strlen(text);
+    if (length >= size) {
+        length = size - 1;
+        while (length && ((unsigned char)text[length] & 0xC0) == 0x80)
+            length--;
+    }
+    memcpy(out, text, length);
+    out[length] = '\0';
+}
+
 static void cell_text(const json_t *value, char *out, size_t size)
 {
     char *encoded = NULL;
@@ -18,7 +40,7 @@ static void cell_text(const json_t *value, char *out, size_t size)
         text = "-";
     else if (!text)
         text = encoded = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
-    snprintf(out, size, "%s", text ? text : "?");
+    cut_copy(out, size, text ? text : "?");
     free(encoded);
     for (char *at = out; *at; at++)
         if ((unsigned char)*at < ' ' || *at == 0x7F) *at = '?';
@@ -32,7 +54,9 @@ static void print_row(const json_t *row, const char *const *columns, const size_
             cell_text(json_object_get(row, columns[i]), text, sizeof text);
         else
             snprintf(text, sizeof text, "%s", columns[i]);
-        printf("%-*s%s", columns[i + 1] ? (int)widths[i] : 0, text, columns[i + 1] ? "  " : "\n");
+        size_t width = width_of(text);
+        int pad = columns[i + 1] && width < widths[i] ? (int)(widths[i] - width) : 0;
+        printf("%s%*s%s", text, pad, "", columns[i + 1] ? "  " : "\n");
     }
 }
 
@@ -48,7 +72,7 @@ void show_table(const json_t *answer, const char *const *columns)
         for (size_t i = 0; columns[i]; i++) {
             char text[CELL_SIZE];
             cell_text(json_object_get(row, columns[i]), text, sizeof text);
-            if (strlen(text) > widths[i]) widths[i] = strlen(text);
+            if (width_of(text) > widths[i]) widths[i] = width_of(text);
         }
     }
     print_row(NULL, columns, widths);

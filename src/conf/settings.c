@@ -200,12 +200,23 @@ enum err settings_set(struct settings *settings, const char *assignment,
     return store_checked(settings, "--set", section, key, equals + 1, error);
 }
 
+/* Where ports are shared, two listeners on one address would both start, and the kernel would deal
+ * the connections out among them. Port 0 is another one each time. */
+static bool listeners_collide(const char *api, const char *gateway)
+{
+    size_t length = strlen(api);
+    bool any_port = length >= 2 && strcmp(api + length - 2, ":0") == 0;
+    return !any_port && strcmp(api, gateway) == 0;
+}
+
 /* What must hold between settings. */
 static enum err check_together(const struct settings *settings, char *error)
 {
     const char *wrong = NULL;
     if (settings->listen.api[0] == '\0')
         wrong = "listen.api is empty; give an address such as 127.0.0.1:7070";
+    else if (listeners_collide(settings->listen.api, settings->listen.gateway))
+        wrong = "listen.api and listen.gateway are the same address; each needs one of its own";
     else if (settings->database.socket[0] == '\0' && settings->database.hosts[0] == '\0')
         wrong = "database.socket and database.hosts are both empty; set one of them";
     else if (settings->database.user[0] == '\0' || settings->database.name[0] == '\0')

@@ -42,6 +42,7 @@ struct settings {
         unsigned connect_timeout_ms, io_timeout_ms;
         unsigned readers; /* connections for reads */
         unsigned queue;   /* waiting jobs of a pool, past it 503 */
+        bool allow_weak_durability;
     } database;
     struct {
         enum payment_provider provider;
@@ -59,6 +60,8 @@ struct settings {
     } keys;
     struct {
         enum settings_log_level level;
+        bool requests;     /* a line for each management request of a token */
+        unsigned refusals; /* lines a second for those who are nobody, 0: none */
     } log;
     struct {
         unsigned connections, connections_per_address;

@@ -45,7 +45,8 @@ const struct setting settings_table[] = {
     FLAG(listen, allow_cleartext, "no", "Listen without TLS on addresses beyond loopback."),
     FLAG(listen, reuse_port, "no", "Share the ports with other daemons of this machine."),
     TEXT(listen, trusted_proxies, SETTING_NETWORKS, "",
-         "Networks whose X-Forwarded-For is believed; peers on a Unix socket always are."),
+         "Networks whose X-Forwarded-For is believed; if any are named, also a Unix socket's "
+         "peers."),
 
     TEXT(database, socket, SETTING_PATH, "/run/mysqld/mysqld.sock", "MariaDB's Unix socket."),
     TEXT(database, hosts, SETTING_HOST, "",
@@ -53,11 +54,14 @@ const struct setting settings_table[] = {
     TEXT(database, user, SETTING_NAME, "keymeter", "Database user."),
     TEXT(database, name, SETTING_NAME, "keymeter", "Schema."),
     TEXT(database, password_file, SETTING_PATH, "", "File with the user's password, mode 0600."),
-    TEXT(database, ca_file, SETTING_PATH, "", "Certificates that MariaDB's must be signed by."),
+    TEXT(database, ca_file, SETTING_PATH, "",
+         "Certificates that MariaDB's must be signed by. Empty: the system's."),
     TIME(database, connect_timeout, "5s", SECOND, MINUTE, "For a connection to stand."),
     TIME(database, io_timeout, "10s", SECOND, 5 * MINUTE, "For one answer of the database."),
     NUMBER(database, readers, "2", 1, 16, "Connections for reads."),
     NUMBER(database, queue, "1024", 16, 65536, "Jobs waiting for a connection; past it 503."),
+    FLAG(database, allow_weak_durability, "no",
+         "Start although the server may lose commits it has acknowledged when it crashes."),
 
     CHOICE(payment, provider, "none", providers, "Who confirms payments."),
     TEXT(payment, url, SETTING_URL, "", "Where to ask: https, or http to loopback."),
@@ -76,6 +80,9 @@ const struct setting settings_table[] = {
          "The key of the lookup hashes; made with the master key."),
 
     CHOICE(log, level, "info", log_levels, "Lowest level that is logged."),
+    FLAG(log, requests, "yes", "A line for each management request of a token, but verify calls."),
+    NUMBER(log, refusals, "20", 0, 10000,
+           "Lines a second for failed authentications and other refused strangers; 0: none."),
 
     NUMBER(limits, connections, "4096", 8, 1000000, "Open connections in all."),
     NUMBER(limits, connections_per_address, "1024", 1, 1000000, "Open connections of one address."),

@@ -9,6 +9,11 @@
 
 enum {
     JOURNAL_QUOTA_FREE = 1, /* a test key: not counted against the quota */
+    JOURNAL_CAPPED = 2,     /* counted against the key's monthly cap too */
+    JOURNAL_UNLEASED = 4,   /* of an incarnation that ended: counted, but off nobody's lease */
+    JOURNAL_TAKEN_BACK = 8, /* counts are to be subtracted: nobody got this answer (units carry
+                               their own sign) */
+    JOURNAL_ACTIVE = 16,    /* the key's first use in this hour, as far as the node knows */
     JOURNAL_HAS_CAP = 2,    /* its units count against the key's monthly cap too */
 };
 enum { JOURNAL_FLAGS_MAX = 31, JOURNAL_ENTRY_MAX = 128 /* bytes encoded, at most */ };

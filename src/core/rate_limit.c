@@ -8,15 +8,38 @@ static int64_t window_us(const struct rate_limit *limit)
     return (int64_t)limit->window_s * 1000000;
 }
 
-/* What is spent: the time until all is given back, in [0, window]. A state from a wider limit is
- * cut to this one, so that a tightened limit never locks out for longer than its window. */
+static bool shape_is(const struct rate_limit *limit, const struct rate_state *state)
+{
+    return state->limit == limit->limit && state->window_s == limit->window_s;
+}
+
+/* The same number of calls under another shape: n of N spent become n of M. */
+static struct rate_state debt_convert(const struct rate_limit *limit, struct rate_state debt)
+{
+    int64_t window = window_us(limit), old_window = (int64_t)debt.window_s * 1000000;
+    /* Each product is at most 2.6e12 * 1e6: fits. */
+    uint64_t units = (uint64_t)debt.tat_us * debt.limit + debt.fraction;
+    uint64_t calls = units / (uint64_t)old_window, rest = units % (uint64_t)old_window;
+    if (calls >= limit->limit) return (struct rate_state){.tat_us = window};
+    uint64_t whole = calls * (uint64_t)window, millionths = rest / debt.window_s;
+    uint64_t part = millionths * (uint64_t)(window / limit->limit) / 1000000;
+    return (struct rate_state){.tat_us = (int64_t)(whole / limit->limit + part),
+                               .fraction = (uint32_t)(whole % limit->limit)};
+}
+
+/* What is spent: the time until all is given back, in [0, window]. A state of another shape is
+ * converted, and cut to this one, so that a tightened limit never locks out for longer than its
+ * window. */
 static struct rate_state debt_of(const struct rate_limit *limit, const struct rate_state *state,
                                  int64_t now_us)
 {
-    struct rate_state debt = {state->tat_us - now_us, state->fraction};
-    if (debt.fraction >= limit->limit) debt.fraction = 0;
-    if (debt.tat_us < 0) debt = (struct rate_state){0};
-    if (debt.tat_us >= window_us(limit)) debt = (struct rate_state){window_us(limit), 0};
+    struct rate_state debt = *state;
+    debt.tat_us -= now_us;
+    if (debt.tat_us < 0 || !debt.limit) debt = (struct rate_state){0};
+    if (debt.limit && !shape_is(limit, state)) debt = debt_convert(limit, debt);
+    if (debt.tat_us >= window_us(limit)) debt = (struct rate_state){.tat_us = window_us(limit)};
+    debt.limit = limit->limit;
+    debt.window_s = limit->window_s;
     return debt;
 }
 
@@ -54,19 +77,21 @@ void rate_charge(const struct rate_limit *limit, struct rate_state *state, int64
 {
     struct rate_state debt = debt_of(limit, state, now_us);
     add_interval(limit, &debt);
-    *state = (struct rate_state){now_us + debt.tat_us, debt.fraction};
+    *state = debt;
+    state->tat_us += now_us;
 }
 
-void rate_refund(const struct rate_limit *limit, struct rate_state *state)
+void rate_refund(struct rate_state *state)
 {
-    uint32_t fraction = (uint32_t)((uint64_t)window_us(limit) % limit->limit);
-    uint32_t have = state->fraction < limit->limit ? state->fraction : 0;
-    state->tat_us -= window_us(limit) / limit->limit;
-    if (have < fraction) {
-        have += limit->limit;
+    if (!state->limit) return;
+    struct rate_limit limit = {.limit = state->limit, .window_s = state->window_s};
+    uint32_t fraction = (uint32_t)((uint64_t)window_us(&limit) % limit.limit);
+    state->tat_us -= window_us(&limit) / limit.limit;
+    if (state->fraction < fraction) {
+        state->fraction += limit.limit;
         state->tat_us--;
     }
-    state->fraction = have - fraction;
+    state->fraction -= fraction;
 }
 
 bool rate_name_valid(struct span name)

@@ -22,10 +22,12 @@ struct rate_limit {
     uint32_t window_s;         /* 1…RATE_WINDOW_MAX_S */
 };
 
-/* Zeroed: nothing spent. Survives a change of its limit. */
+/* Zeroed: nothing spent. Survives a change of its limit: whoever had spent n of N calls has spent n
+ * of the M of the new shape, all of them when n is more. */
 struct rate_state {
-    int64_t tat_us;    /* when all would be given back: GCRA's theoretical arrival time */
-    uint32_t fraction; /* and this many 1/limit of a microsecond */
+    int64_t tat_us;           /* when all would be given back: GCRA's theoretical arrival time */
+    uint32_t fraction;        /* and this many 1/limit of a microsecond */
+    uint32_t limit, window_s; /* the shape that the two count in; limit 0: nothing spent */
 };
 
 struct rate_view {
@@ -41,8 +43,9 @@ void rate_check(const struct rate_limit *limit, const struct rate_state *state, 
                 struct rate_view *view);
 /* Counts one call. Only after rate_check allowed it with the same now_us. */
 void rate_charge(const struct rate_limit *limit, struct rate_state *state, int64_t now_us);
-/* Gives one call back: it was charged, but then decided again or never answered. */
-void rate_refund(const struct rate_limit *limit, struct rate_state *state);
+/* Gives one call back, also when the limit has changed since: it was charged, but then decided
+ * again or never answered. */
+void rate_refund(struct rate_state *state);
 
 /* A key's limit replaces the tier's of the same name, further ones are added, up to
  * RATE_LIMITS_MAX. Returns how many are in `out`. */

@@ -5,6 +5,7 @@
 #include "core/rate_limit.h"
 
 enum {
+    TIERS_MAX = 64, /* in all: every node has all of them in memory */
     TIER_SLUG_SIZE = 41,
     TIER_NAME_SIZE = 101, /* bytes of UTF-8 with the NUL */
     TIER_LIST_SIZE = 2048,

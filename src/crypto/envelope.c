@@ -38,8 +38,8 @@ static void additional_init(struct additional *additional, const unsigned char *
     additional->length = 1 + ID_LENGTH + 8 + context_length;
 }
 
-enum err envelope_seal(const struct keyring *keyring, const char *context, uint64_t row_id,
-                       struct span plain, struct buf *out)
+enum err envelope_seal_with(const struct keyring *keyring, const char *context, uint64_t row_id,
+                            struct span extra, struct span plain, struct buf *out)
 {
     unsigned char key[KEYRING_KEY_SIZE];
     struct additional additional;
@@ -50,7 +50,7 @@ enum err envelope_seal(const struct keyring *keyring, const char *context, uint6
     unsigned char *nonce = sealed + 1 + ID_LENGTH;
     randombytes_buf(nonce, NONCE_LENGTH);
     additional_init(&additional, sealed, context, row_id);
-    keyring_derive(keyring, "envelope", SPAN(""), key);
+    keyring_derive(keyring, "envelope", extra, key);
     crypto_aead_xchacha20poly1305_ietf_encrypt(
         sealed + HEAD_LENGTH, NULL, (const unsigned char *)plain.data, plain.length,
         additional.data, additional.length, NULL, nonce, key);
@@ -59,8 +59,8 @@ enum err envelope_seal(const struct keyring *keyring, const char *context, uint6
     return ERR_OK;
 }
 
-enum err envelope_open(const struct keyring *keyring, const char *context, uint64_t row_id,
-                       struct span sealed, struct buf *out)
+enum err envelope_open_with(const struct keyring *keyring, const char *context, uint64_t row_id,
+                            struct span extra, struct span sealed, struct buf *out)
 {
     const unsigned char *head = (const unsigned char *)sealed.data;
     if (sealed.length < ENVELOPE_OVERHEAD || head[0] != VERSION) return ERR_CRYPTO;
@@ -75,7 +75,7 @@ enum err envelope_open(const struct keyring *keyring, const char *context, uint6
     unsigned char key[KEYRING_KEY_SIZE];
     struct additional additional;
     additional_init(&additional, head, context, row_id);
-    keyring_derive_under(master, "envelope", SPAN(""), key);
+    keyring_derive_under(master, "envelope", extra, key);
     int opened = crypto_aead_xchacha20poly1305_ietf_decrypt(
         (unsigned char *)plain, NULL, NULL, head + HEAD_LENGTH, sealed.length - HEAD_LENGTH,
         additional.data, additional.length, head + 1 + ID_LENGTH, key);
@@ -83,6 +83,18 @@ enum err envelope_open(const struct keyring *keyring, const char *context, uint6
     if (opened != 0) return ERR_CRYPTO;
     out->length += length;
     return ERR_OK;
+}
+
+enum err envelope_seal(const struct keyring *keyring, const char *context, uint64_t row_id,
+                       struct span plain, struct buf *out)
+{
+    return envelope_seal_with(keyring, context, row_id, SPAN(""), plain, out);
+}
+
+enum err envelope_open(const struct keyring *keyring, const char *context, uint64_t row_id,
+                       struct span sealed, struct buf *out)
+{
+    return envelope_open_with(keyring, context, row_id, SPAN(""), sealed, out);
 }
 
 /* Streamed in small pieces, so that an address of any length needs no copy. The key is under the

@@ -23,6 +23,14 @@ MUST_USE enum err envelope_seal(const struct keyring *keyring, const char *conte
 MUST_USE enum err envelope_open(const struct keyring *keyring, const char *context, uint64_t row_id,
                                 struct span sealed, struct buf *out);
 
+/* The same under a key that `extra` is mixed into: it opens only with that again. */
+MUST_USE enum err envelope_seal_with(const struct keyring *keyring, const char *context,
+                                     uint64_t row_id, struct span extra, struct span plain,
+                                     struct buf *out);
+MUST_USE enum err envelope_open_with(const struct keyring *keyring, const char *context,
+                                     uint64_t row_id, struct span extra, struct span sealed,
+                                     struct buf *out);
+
 /* Finds an e-mail address without storing it: a keyed hash of its ASCII-lower-cased text,
  * under the oldest master key, so that adding a newer one loses nobody. */
 void blind_index(const struct keyring *keyring, struct span email,

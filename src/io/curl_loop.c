@@ -270,6 +270,8 @@ static enum err easy_set(struct exchange *exchange)
     good &= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK;
     if (call->ca_file) good &= curl_easy_setopt(easy, CURLOPT_CAINFO, call->ca_file) == CURLE_OK;
+    if (call->unix_socket)
+        good &= curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, call->unix_socket) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, timeout_ms) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms) == CURLE_OK;

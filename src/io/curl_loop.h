@@ -17,10 +17,11 @@ struct curl_call {
     const char *method;         /* "POST" */
     const char *const *headers; /* NULL-terminated "Name: value" lines, or NULL */
     struct span body;
-    const char *ca_file; /* NULL: the system's */
-    unsigned timeout_ms; /* whole exchange; 0: 5000 */
-    size_t answer_limit; /* bytes; 0: 65536. More ends the call with ERR_FULL */
-    bool with_head;      /* the answer begins with its status line and headers */
+    const char *ca_file;     /* NULL: the system's */
+    const char *unix_socket; /* connect there instead of the url's host; NULL: to the host */
+    unsigned timeout_ms;     /* whole exchange; 0: 5000 */
+    size_t answer_limit;     /* bytes; 0: 65536. More ends the call with ERR_FULL */
+    bool with_head;          /* the answer begins with its status line and headers */
     void (*done)(struct curl_call *call,
                  enum err error); /* ERR_TIMEOUT, ERR_IO, ERR_FULL, ERR_CLOSED */
     /* results: */

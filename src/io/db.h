@@ -1,12 +1,5 @@
-/* MariaDB: one `struct db` is one connection, owned by one DB thread; a `struct db_pool` is a
- * bounded queue of jobs in front of one or more such threads.
- *
- * A job has two halves. `run` is called on a DB thread and does SQL top to bottom, touching only
- * the job and `db`. `done` is called exactly once, on the loop, never inside db_submit, also when
- * the pool is stopped (ERR_CLOSED) or no connection could be had for a second (ERR_DB_LOST; run was
- * not called).
- * A DB thread connects when it has work and no connection, with back-off; a connection that failed
- * is closed and never used again.
+/* MariaDB: one `struct db` is one connection, owned by one DB thread. Jobs for such threads:
+ * io/db_pool.h.
  *
  * Sessions: READ COMMITTED, autocommit on, UTC, utf8mb4, STRICT_ALL_TABLES, found rows off,
  * idle_transaction_timeout = 1, innodb_lock_wait_timeout = 1 and connect/read/write timeouts; no
@@ -17,21 +10,18 @@
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "base/err.h"
-#include "base/list.h"
 #include "base/span.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct uv_loop_s;
 struct db;
-struct db_pool;
 
 struct db_config {
-    const char *socket;                 /* Unix socket path, or NULL */
-    const char *host;                   /* used when socket is NULL: "name" or "name:port" */
-    const char *user, *password, *name; /* password may be NULL; name: the schema */
-    const char *ca_file;
+    const char *socket;                       /* Unix socket path, or NULL */
+    const char *host;                         /* used when socket is NULL: "name" or "name:port" */
+    const char *user, *password, *name;       /* password may be NULL; name: the schema */
+    const char *ca_file;                      /* NULL: the system's */
     unsigned connect_timeout_s, io_timeout_s; /* 0: 5 and 10 */
     double max_statement_time_s;              /* 0: none */
 };
@@ -138,35 +128,5 @@ uint64_t db_get_u64(const struct db_rows *rows, size_t column);     /* NULL: 0 *
 struct span db_get_span(const struct db_rows *rows, size_t column); /* NULL: empty */
 /* A copy in the arena; NULL for SQL NULL or no memory. */
 char *db_get_text(const struct db_rows *rows, size_t column, struct arena *arena);
-
-/* ---- jobs ---- */
-struct db_job {
-    struct list link;                                   /* the pool's */
-    enum err (*run)(struct db *db, struct db_job *job); /* DB thread */
-    void (*done)(struct db_job *job, enum err error);   /* loop */
-    enum err error;                                     /* the pool's */
-    int64_t submitted_us;                               /* the pool's */
-};
-
-struct db_pool_config {
-    const char *name; /* thread name, at most 15 characters */
-    struct db_config db;
-    unsigned threads;     /* connections */
-    unsigned queue_limit; /* waiting jobs; past it db_submit gives ERR_FULL */
-    /* Optional: instead of one job at a time, a thread takes up to batch_max waiting jobs and calls
-     * run_batch once (the committer). It sets each job's `error` itself. */
-    unsigned batch_max;
-    void (*run_batch)(struct db *db, struct db_job **jobs, size_t count, void *context);
-    void *context;
-};
-/* Starts the threads; strings of the config must outlive the pool. Loop thread. */
-MUST_USE enum err db_pool_new(struct db_pool **out, struct uv_loop_s *loop,
-                              const struct db_pool_config *config);
-/* Loop thread. ERR_FULL or ERR_CLOSED: done will not be called. */
-MUST_USE enum err db_submit(struct db_pool *pool, struct db_job *job);
-unsigned db_pool_waiting(const struct db_pool *pool);
-/* Stops taking jobs, lets those queued run, then calls closed(context) on the loop. The pool's
- * memory is freed after that. */
-void db_pool_stop(struct db_pool *pool, void (*closed)(void *context), void *context);
 
 #endif

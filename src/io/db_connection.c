@@ -2,12 +2,14 @@
  * verbs, and what a server's or driver's error number means. Used by the DB threads of db_pool.c
  * and by the main thread of tools, one thread a connection. A connection that failed stays failed:
  * nothing is ever sent on it again. */
+#include "base/clock.h"
 #include "io/db_private.h"
 
 #include <mariadb/errmsg.h>
 #include <mariadb/mysqld_error.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +37,7 @@ static const char session_sql[] =
 static const char verify_sql[] =
     "SHOW SESSION VARIABLES WHERE Variable_name IN ('tx_isolation', 'transaction_isolation', "
     "'autocommit', 'time_zone', 'sql_mode', 'idle_transaction_timeout', "
-    "'innodb_lock_wait_timeout', 'character_set_client')";
+    "'innodb_lock_wait_timeout', 'max_statement_time', 'character_set_client')";
 static const struct {
     const char *name, *value;
 } session_rules[] = {
@@ -47,7 +49,7 @@ static const struct {
     {"innodb_lock_wait_timeout", "1"},
     {"character_set_client", "utf8mb4"},
 };
-enum { SESSION_VARIABLES = 7 }; /* of the eight asked for, one or both isolation names exist */
+enum { SESSION_VARIABLES = 8 }; /* of the nine asked for, one or both isolation names exist */
 
 /* ---- errors ---- */
 
@@ -121,10 +123,25 @@ static bool means_lost(unsigned number)
     }
 }
 
+/* A network that swallows everything tells nobody: each connection would find out by itself, and
+ * wait for its whole timeout. When a statement sent at this time got no answer, connections on
+ * which nothing was heard since are not tried any more but replaced (db_is_alive). */
+static _Atomic int64_t silent_since_us;
+
+static void note_silence(const struct db *db)
+{
+    if (clock_mono_us() - db->sent_us < db->io_timeout_us * 9 / 10) return;
+    int64_t known_us = atomic_load(&silent_since_us);
+    while (db->sent_us > known_us &&
+           !atomic_compare_exchange_weak(&silent_since_us, &known_us, db->sent_us)) {
+    }
+}
+
 static enum err lost(struct db *db, unsigned number, enum db_phase phase)
 {
     bool open = db->in_transaction;
     db->lost = true;
+    note_silence(db);
     if (phase == DB_PHASE_PREPARE) return ERR_DB_LOST;
     if (phase == DB_PHASE_RUN && number == ER_UNKNOWN_COM_ERROR) return ERR_DB_LOST;
     /* An open transaction dies with its connection, unless its commit is what was sent. */
@@ -151,6 +168,16 @@ enum err db_fail(struct db *db, unsigned number, const char *text, enum db_phase
         return ERR_DB_RETRY;
     case STATEMENT_TIMEOUT:
         return ERR_TIMEOUT;
+    case ER_DISK_FULL:
+    case ER_ERROR_ON_WRITE:
+    case ER_GET_ERRNO: /* what the storage engine says for itself, "No space left" among it */
+    case ER_RECORD_FILE_FULL:
+    case ER_LOCK_TABLE_FULL:
+    case ER_OPTION_PREVENTS_STATEMENT: /* --read-only */
+    case ER_TOO_MANY_CONCURRENT_TRXS:
+    case ER_READ_ONLY_MODE:
+    case ER_TEMP_FILE_WRITE_FAILURE:
+        return ERR_DB_UNABLE;
     case CR_OUT_OF_MEMORY:
         return ERR_NO_MEMORY;
     default:
@@ -166,6 +193,7 @@ static enum err fail_here(struct db *db, enum db_phase phase)
 enum err db_ready(struct db *db)
 {
     if (db->lost) return ERR_DB_LOST;
+    db->sent_us = clock_mono_us();
     return db->doomed ? ERR_DB_RETRY : ERR_OK;
 }
 
@@ -176,15 +204,22 @@ static void set_seconds(MYSQL *mysql, enum mysql_option option, unsigned seconds
     mysql_optionsv(mysql, option, &seconds);
 }
 
+#define SYSTEM_CA_FILE "/etc/ssl/certs/ca-certificates.crt" /* Debian's ca-certificates */
+
 static void set_flag(MYSQL *mysql, enum mysql_option option, bool on)
 {
     my_bool value = on;
     mysql_optionsv(mysql, option, &value);
 }
 
+static unsigned io_timeout_of(const struct db_config *config)
+{
+    return config->io_timeout_s ? config->io_timeout_s : IO_TIMEOUT_S;
+}
+
 static void set_options(MYSQL *mysql, const struct db_config *config)
 {
-    unsigned io_timeout_s = config->io_timeout_s ? config->io_timeout_s : IO_TIMEOUT_S;
+    unsigned io_timeout_s = io_timeout_of(config);
     unsigned protocol = config->socket ? MYSQL_PROTOCOL_SOCKET : MYSQL_PROTOCOL_TCP;
     unsigned no = 0;
 
@@ -200,8 +235,10 @@ static void set_options(MYSQL *mysql, const struct db_config *config)
     /* The driver falls back to clear text silently unless told otherwise. */
     set_flag(mysql, MYSQL_OPT_SSL_ENFORCE, !config->socket);
     set_flag(mysql, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, !config->socket);
-    if (!config->socket && config->ca_file) {
-        mysql_optionsv(mysql, MYSQL_OPT_SSL_CA, config->ca_file);
+    /* Connector/C 3.4 (Debian 13) is content with any certificate of a server on this host, and
+     * with one that the password vouches for, unless it is given a file to check against. */
+    if (!config->socket) {
+        mysql_optionsv(mysql, MYSQL_OPT_SSL_CA, config->ca_file ? config->ca_file : SYSTEM_CA_FILE);
     }
 }
 
@@ -253,9 +290,23 @@ static enum err connect_server(struct db *db, const struct db_config *config)
     return ERR_OK;
 }
 
-static bool session_value_holds(struct db *db, const char *name, const char *value)
+/* As SHOW VARIABLES writes it. */
+enum { SECONDS_SIZE = 32 };
+
+static void statement_time_text(const struct db_config *config, char out[SECONDS_SIZE])
 {
+    snprintf(out, SECONDS_SIZE, "%.3f000", config->max_statement_time_s);
+}
+
+static bool session_value_holds(struct db *db, const struct db_config *config, const char *name,
+                                const char *value)
+{
+    char seconds[SECONDS_SIZE];
     const char *wanted = NULL;
+    if (strcasecmp(name, "max_statement_time") == 0) {
+        statement_time_text(config, seconds);
+        wanted = seconds;
+    }
     for (size_t i = 0; i < COUNT_OF(session_rules); i++) {
         if (strcasecmp(session_rules[i].name, name) == 0) wanted = session_rules[i].value;
     }
@@ -270,7 +321,7 @@ static bool session_value_holds(struct db *db, const char *name, const char *val
     return false;
 }
 
-static enum err verify_session(struct db *db)
+static enum err verify_session(struct db *db, const struct db_config *config)
 {
     unsigned seen = 0;
     bool holds = true;
@@ -280,13 +331,13 @@ static enum err verify_session(struct db *db)
     MYSQL_RES *result = mysql_store_result(db->mysql);
     if (!result) return fail_here(db, DB_PHASE_PREPARE);
     for (MYSQL_ROW row; holds && (row = mysql_fetch_row(result)); seen++) {
-        holds = row[0] && row[1] && session_value_holds(db, row[0], row[1]);
+        holds = row[0] && row[1] && session_value_holds(db, config, row[0], row[1]);
     }
     mysql_free_result(result);
     if (holds && seen >= SESSION_VARIABLES) return ERR_OK;
     if (holds) {
         snprintf(db->error_text, sizeof db->error_text,
-                 "the server does not know all session settings: MariaDB 10.6 or newer is needed");
+                 "the server does not know all session settings: MariaDB 10.11 or newer is needed");
     }
     return ERR_DB;
 }
@@ -299,7 +350,7 @@ static enum err set_up_session(struct db *db, const struct db_config *config)
         mysql_real_query(db->mysql, sql, (unsigned long)length)) {
         return fail_here(db, DB_PHASE_PREPARE);
     }
-    return verify_session(db);
+    return verify_session(db, config);
 }
 
 static void library_start(void)
@@ -317,6 +368,8 @@ enum err db_open(struct db **out, const struct db_config *config)
     struct db *db = calloc(1, sizeof *db);
     if (!db) return ERR_NO_MEMORY;
     db->serial = ++last_serial;
+    db->io_timeout_us = (int64_t)io_timeout_of(config) * 1000000;
+    db->sent_us = clock_mono_us();
     db->mysql = mysql_init(NULL);
     if (!db->mysql) {
         free(db);
@@ -326,6 +379,7 @@ enum err db_open(struct db **out, const struct db_config *config)
     if (!error) error = set_up_session(db, config);
     /* A connection that failed is handed out too, for its error text. */
     if (error) db->lost = true;
+    db->heard_us = clock_mono_us();
     *out = db;
     return error;
 }
@@ -369,10 +423,12 @@ void db_note_status(struct db *db)
     unsigned status = 0;
     mariadb_get_infov(db->mysql, MARIADB_CONNECTION_SERVER_STATUS, &status);
     db->in_transaction = (status & SERVER_STATUS_IN_TRANS) != 0;
+    db->heard_us = clock_mono_us();
 }
 
 bool db_is_alive(const struct db *db)
 {
+    if (db->heard_us < atomic_load(&silent_since_us)) return false;
     /* The server speaks only when asked: anything to read now is its farewell. */
     struct pollfd poll_fd = {.fd = mysql_get_socket(db->mysql), .events = POLLIN | POLLRDHUP};
     return !db->lost && poll(&poll_fd, 1, 0) == 0;
@@ -384,8 +440,10 @@ static enum err run_text(struct db *db, const char *sql, enum db_phase phase)
 {
     if (mysql_real_query(db->mysql, sql, strlen(sql))) return fail_here(db, phase);
     if (mysql_field_count(db->mysql)) {
-        /* Its rows would block the connection. */
-        mysql_free_result(mysql_store_result(db->mysql));
+        /* Its rows would block the connection; what broke it off comes with them. */
+        MYSQL_RES *result = mysql_store_result(db->mysql);
+        if (!result) return fail_here(db, phase);
+        mysql_free_result(result);
     }
     db_note_status(db);
     return ERR_OK;

@@ -2,7 +2,7 @@
 #ifndef KEYMETER_IO_DB_PRIVATE_H
 #define KEYMETER_IO_DB_PRIVATE_H
 
-#include "io/db.h"
+#include "io/db_pool.h"
 
 #include <mariadb/mysql.h>
 
@@ -16,6 +16,8 @@ struct db {
     bool lost;
     bool in_transaction; /* as the server said with its last answer */
     bool doomed; /* the server rolled the transaction back: nothing more until db_rollback */
+    int64_t sent_us, heard_us; /* the newest statement's beginning, the newest answer's end */
+    int64_t io_timeout_us;
     unsigned error_number;
     char error_text[DB_ERROR_TEXT_SIZE];
     struct db_statement **statements; /* open addressing by the SQL's pointer */
@@ -31,11 +33,12 @@ enum db_phase {
 /* Keeps number and text of a failure and says what it means; marks the connection lost or the
  * transaction doomed. `text` may hold values: they are cut out. */
 enum err db_fail(struct db *db, unsigned number, const char *text, enum db_phase phase);
-/* ERR_OK, or why no statement may be sent now. */
+/* ERR_OK, or why no statement may be sent now. Called right before each one: it notes the time. */
 enum err db_ready(struct db *db);
-/* After each statement that succeeded: what the server said of the transaction. */
+/* After each statement that succeeded: the time, and what the server said of the transaction. */
 void db_note_status(struct db *db);
-/* False when the server has closed, or is about to close, a connection that nobody uses now. */
+/* False when the server has closed, or is about to close, a connection that nobody uses now, and
+ * when nothing was heard on it since a statement on another one waited for its answer in vain. */
 bool db_is_alive(const struct db *db);
 void db_statements_free(struct db *db);
 

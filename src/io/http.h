@@ -19,6 +19,7 @@
 struct uv_loop_s;
 struct http_server;
 struct http_request;
+struct http_route;
 
 enum http_method {
     HTTP_M_GET,
@@ -66,7 +67,12 @@ struct http_request {
     int64_t started_us;  /* clock_mono_us when the head was complete */
     /* the router's: */
     struct span path_arguments[4];
-    void *user; /* the handler's own, NULL at first */
+    const struct http_route *route; /* that the routing found; NULL: none */
+    void *user;                     /* the handler's own, NULL at first */
+    /* A pending request's answer is first given to `hold`, once: true keeps it back (what it points
+     * to lives only until hold returns), and http_finish is called again later. NULL at first. */
+    bool (*hold)(struct http_request *request, const struct http_response *response);
+    void *hold_context;
 };
 
 /* The value of the first header of that name (case-insensitive), empty data==NULL when absent. */
@@ -83,6 +89,12 @@ MUST_USE struct verdict http_reply(struct http_request *request,
                                    const struct http_response *response);
 MUST_USE struct verdict http_pending(struct http_request *request);
 void http_finish(struct http_request *request, const struct http_response *response);
+/* When the request is still pending after that time (up to 250 ms later), late(request) is called;
+ * it may answer with http_answer_early. The request stays valid until http_finish as if its client
+ * had gone. */
+void http_answer_by(struct http_request *request, unsigned after_ms,
+                    void (*late)(struct http_request *request));
+void http_answer_early(struct http_request *request, const struct http_response *response);
 
 typedef struct verdict http_handler(struct http_request *request);
 
@@ -109,7 +121,10 @@ struct http_listen_config {
      * problem+json for the status; may be NULL (empty body). */
     void (*error_body)(int status, const char *request_id, struct buf *out);
     size_t (*body_limit)(const struct http_request *request); /* bytes; may be NULL */
-    void *context; /* becomes request->listener_context */
+    /* Called once a request, when its answer is made; its client may have gone. May be NULL. */
+    void (*answered)(const struct http_request *request, int status);
+    const char *name; /* for the statistics; a literal */
+    void *context;    /* becomes request->listener_context */
 };
 
 /* Sets SIGPIPE to be ignored for the process: a client may go at any time. */
@@ -128,6 +143,14 @@ struct http_server_stats {
     uint64_t accepted, refused, requests, bad_requests;
     unsigned open;
 };
+struct http_listener_stats {
+    const char *name;
+    uint64_t answers[6]; /* sent, by status / 100 */
+    unsigned open;       /* connections */
+};
+/* By the order of http_listen; false: there is none. */
+bool http_server_get_listener(const struct http_server *server, unsigned at,
+                              struct http_listener_stats *stats);
 void http_server_get_stats(const struct http_server *server, struct http_server_stats *stats);
 
 /* Percent-decoded value of a query parameter, in the request's arena. Data NULL when absent.

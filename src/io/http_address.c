@@ -110,6 +110,18 @@ bool http_address_is_loopback(const struct sockaddr_storage *address)
     return v4 >> 24 == 127;
 }
 
+enum err http_address_allowed(const char *text, bool allow_cleartext, struct sockaddr_storage *out,
+                              socklen_t *length, char *error, size_t error_size)
+{
+    enum err result = http_address_parse(text, out, length, error, error_size);
+    if (result || allow_cleartext || http_address_is_loopback(out)) return result;
+    snprintf(error, error_size,
+             "%.128s is beyond loopback and there is no TLS here: listen on 127.0.0.1 or a Unix "
+             "socket behind a TLS proxy, or set listen.allow_cleartext = yes",
+             text);
+    return ERR_INVALID;
+}
+
 /* IPv4 has a key of 32 bits; of IPv6 the first 64 are one, never below 2^32 in practice. */
 static uint64_t key_of(const struct sockaddr_storage *peer)
 {

@@ -14,6 +14,10 @@ struct address_table;
  * why. */
 MUST_USE enum err http_address_parse(const char *text, struct sockaddr_storage *out,
                                      socklen_t *length, char *error, size_t error_size);
+/* The same, and ERR_INVALID also for a TCP address beyond loopback unless clear text is allowed. */
+MUST_USE enum err http_address_allowed(const char *text, bool allow_cleartext,
+                                       struct sockaddr_storage *out, socklen_t *length, char *error,
+                                       size_t error_size);
 void http_address_format(const struct sockaddr_storage *address, char out[128]);
 bool http_address_is_loopback(const struct sockaddr_storage *address);
 /* Counts a connection of that address; false (and not counted) when `limit` stand already. */

@@ -68,6 +68,7 @@ static void on_closed(uv_handle_t *handle)
     struct http_connection *connection = handle->data;
     struct http_server *server = connection->server;
     list_remove(&connection->link);
+    connection->listener->open--;
     buf_done(&connection->input);
     buf_done(&connection->out);
     buf_done(&connection->sending);
@@ -166,9 +167,7 @@ void http_connection_answered(struct http_connection *connection)
         buf_add(&connection->out, exchange->answer.data, exchange->answer.length);
         connection->ending = exchange->closes;
         connection->in_flight--;
-        list_remove(&exchange->link);
-        exchange->connection = NULL;
-        if (!exchange->in_handler) http_exchange_release(exchange);
+        http_exchange_leave(exchange);
     }
     if (connection->ending) {
         connection->phase = CONNECTION_DEAF;
@@ -195,6 +194,7 @@ static struct http_exchange *exchange_begin(struct http_connection *connection)
     exchange->connection = connection;
     exchange->state = EXCHANGE_READING;
     exchange->request.listener_context = connection->listener->config.context;
+    exchange->answered = connection->listener->config.answered;
     list_append(&connection->exchanges, &exchange->link);
     connection->in_flight++;
     return exchange;
@@ -576,6 +576,7 @@ void http_connection_accept(struct http_listener *listener)
     list_append(&server->connections, &connection->link);
     server->handles++;
     server->stats.open++;
+    listener->open++;
     server->stats.accepted++;
     if (!connection_open(connection)) {
         http_connection_close(connection);

@@ -39,6 +39,7 @@ struct http_exchange *http_exchange_new(struct http_server *server)
         exchange = calloc(1, sizeof *exchange);
         if (!exchange) return NULL;
         list_init(&exchange->link);
+        list_init(&exchange->awaited);
     }
     exchange->server = server;
     request_id_make(server, exchange->request.request_id);
@@ -57,6 +58,7 @@ void http_exchange_release(struct http_exchange *exchange)
 {
     struct http_server *server = exchange->server;
     list_remove(&exchange->link);
+    list_remove(&exchange->awaited);
     if (!server || server->pooled >= POOL_MAX) {
         exchange_free(exchange);
         return;
@@ -71,6 +73,7 @@ void http_exchange_release(struct http_exchange *exchange)
     exchange->request.arena = arena;
     exchange->body = body;
     list_init(&exchange->link);
+    list_init(&exchange->awaited);
     list_append(&server->pool, &exchange->link);
     server->pooled++;
 }
@@ -78,10 +81,21 @@ void http_exchange_release(struct http_exchange *exchange)
 void http_exchange_orphan(struct http_exchange *exchange)
 {
     list_remove(&exchange->link);
+    list_remove(&exchange->awaited);
     exchange->connection = NULL;
-    if (exchange->state == EXCHANGE_HANDLING || exchange->in_handler)
+    if (exchange->state == EXCHANGE_HANDLING || exchange->in_handler || exchange->early)
         list_append(&exchange->server->orphans, &exchange->link);
     else
+        http_exchange_release(exchange);
+}
+
+void http_exchange_leave(struct http_exchange *exchange)
+{
+    list_remove(&exchange->link);
+    exchange->connection = NULL;
+    if (exchange->early)
+        list_append(&exchange->server->orphans, &exchange->link);
+    else if (!exchange->in_handler)
         http_exchange_release(exchange);
 }
 
@@ -201,14 +215,10 @@ static void answer_write(struct http_exchange *exchange, const struct http_respo
     out->length += (size_t)(at - start);
 }
 
-void http_exchange_answer(struct http_exchange *exchange, const struct http_response *response)
+static void answer_give(struct http_exchange *exchange, const struct http_response *response)
 {
     struct http_connection *connection = exchange->connection;
-    exchange->state = EXCHANGE_ANSWERED;
-    if (!connection) {
-        if (!exchange->in_handler) http_exchange_release(exchange);
-        return;
-    }
+    connection->listener->answers[(unsigned)response->status / 100 % 6]++;
     exchange->closes = response->close || !exchange->keep_alive || exchange->server->stopping;
     bool first = connection->exchanges.next == &exchange->link;
     struct buf *out = first ? &connection->out : &exchange->answer;
@@ -219,6 +229,28 @@ void http_exchange_answer(struct http_exchange *exchange, const struct http_resp
         return;
     }
     if (first) http_connection_answered(connection);
+}
+
+static bool answer_held(struct http_request *request, const struct http_response *response)
+{
+    bool (*hold)(struct http_request *, const struct http_response *) = request->hold;
+    request->hold = NULL;
+    return hold && hold(request, response);
+}
+
+void http_exchange_answer(struct http_exchange *exchange, const struct http_response *response)
+{
+    if (answer_held(&exchange->request, response)) return;
+    bool was_early = exchange->early;
+    exchange->early = false;
+    exchange->state = EXCHANGE_ANSWERED;
+    list_remove(&exchange->awaited);
+    if (exchange->answered && !was_early) exchange->answered(&exchange->request, response->status);
+    if (!exchange->connection) {
+        if (!exchange->in_handler) http_exchange_release(exchange);
+    } else if (!was_early) {
+        answer_give(exchange, response);
+    }
 }
 
 void http_exchange_fail(struct http_exchange *exchange, int status)
@@ -257,4 +289,42 @@ struct verdict http_pending(struct http_request *request)
 void http_finish(struct http_request *request, const struct http_response *response)
 {
     http_exchange_answer(exchange_of(request), response);
+}
+
+void http_answer_by(struct http_request *request, unsigned after_ms,
+                    void (*late)(struct http_request *request))
+{
+    struct http_exchange *exchange = exchange_of(request);
+    exchange->answer_by_ms = uv_now(exchange->server->loop) + after_ms;
+    exchange->late = late;
+    list_remove(&exchange->awaited);
+    list_append(&exchange->server->awaited, &exchange->awaited);
+}
+
+void http_answer_early(struct http_request *request, const struct http_response *response)
+{
+    struct http_exchange *exchange = exchange_of(request);
+    if (!exchange->connection || exchange->state != EXCHANGE_HANDLING) return;
+    exchange->early = true;
+    exchange->state = EXCHANGE_ANSWERED;
+    if (exchange->answered) exchange->answered(request, response->status);
+    answer_give(exchange, response);
+}
+
+/* The deadlines are of different lengths, and few requests wait: all are looked at. */
+void http_exchange_deadlines(struct http_server *server)
+{
+    uint64_t now = uv_now(server->loop);
+    struct list due, *next;
+    list_init(&due);
+    for (struct list *at = server->awaited.next; at != &server->awaited; at = next) {
+        next = at->next;
+        if (CONTAINER_OF(at, struct http_exchange, awaited)->answer_by_ms > now) continue;
+        list_remove(at);
+        list_append(&due, at);
+    }
+    for (struct list *link; (link = list_shift(&due));) {
+        struct http_exchange *exchange = CONTAINER_OF(link, struct http_exchange, awaited);
+        exchange->late(&exchange->request);
+    }
 }

@@ -2,8 +2,8 @@
  *
  * A connection has a queue of exchanges (one a request) in the order they came in. An exchange is
  * READING its body, then HANDLING until the handler has answered, then ANSWERED; answers leave the
- * queue only from its front, so that they go out in order. An exchange whose client has gone is an
- * orphan of the server until http_finish. */
+ * queue only from its front, so that they go out in order. An exchange whose client has gone, or
+ * was answered early, is an orphan of the server until http_finish. */
 #ifndef KEYMETER_IO_HTTP_PRIVATE_H
 #define KEYMETER_IO_HTTP_PRIVATE_H
 
@@ -20,7 +20,9 @@ enum {
     HTTP_INLINE_HEAD = 2048,
     HTTP_INLINE_HEADERS = 32,
     HTTP_READ_SIZE = 65536,   /* one read; the buffer is shared by all connections */
-    HTTP_OUTPUT_HIGH = 262144 /* unsent answer bytes at which a connection stops reading */
+    HTTP_OUTPUT_HIGH = 16384, /* unsent answer bytes at which a connection stops reading */
+    HTTP_SEND_BUFFER = 65536  /* the kernel's, of a connection: else it takes megabytes of a client
+                               * that does not read, and the loop spends its time filling them */
 };
 
 enum exchange_state { EXCHANGE_READING, EXCHANGE_HANDLING, EXCHANGE_ANSWERED };
@@ -30,10 +32,15 @@ struct http_exchange {
     struct list link;                   /* in a connection, among the orphans, or in the pool */
     struct http_server *server;         /* NULL: gone before its orphan */
     struct http_connection *connection; /* NULL: the client has gone */
+    void (*answered)(const struct http_request *request, int status); /* may be NULL */
     enum exchange_state state;
     bool in_handler, keep_alive, old_version, chunked, expects_continue;
     bool head_complete, message_complete; /* llhttp said so */
     bool closes;                          /* the answer says Connection: close */
+    bool early;                           /* answered; but http_finish is still to come */
+    struct list awaited;                  /* server->awaited: http_answer_by */
+    uint64_t answer_by_ms;                /* uv_now */
+    void (*late)(struct http_request *request);
     uint64_t content_length;
     size_t body_limit;
     struct buf body, answer; /* answer: only while earlier ones are missing */
@@ -100,14 +107,16 @@ struct http_listener {
         uv_pipe_t pipe;
     };
     struct list timers[TIMER_NONE];
-    char path[108]; /* of a Unix socket, else empty */
+    uint64_t answers[6]; /* sent, by status / 100 */
+    unsigned open;       /* connections */
+    char path[108];      /* of a Unix socket, else empty */
     uint64_t device, inode;
     bool stalled; /* no memory to accept with: the sweep tries again */
 };
 
 struct http_server {
     uv_loop_t *loop;
-    struct list listeners, connections, dirty, orphans, pool;
+    struct list listeners, connections, dirty, orphans, pool, awaited;
     unsigned pooled, refusing;
     uv_timer_t sweep, drain;
     uv_prepare_t prepare; /* both flush what was answered since: before and after the poll, so */
@@ -129,6 +138,8 @@ struct http_server {
 struct http_exchange *http_exchange_new(struct http_server *server);
 void http_exchange_release(struct http_exchange *exchange); /* to the pool */
 void http_exchange_orphan(struct http_exchange *exchange);
+void http_exchange_leave(struct http_exchange *exchange); /* its answer went out: released */
+void http_exchange_deadlines(struct http_server *server);
 void http_exchange_free_all(struct http_server *server); /* pool freed, orphans left alone */
 /* Answers with a status of the server's own and closes; the exchange stands in its queue. */
 void http_exchange_fail(struct http_exchange *exchange, int status);

@@ -39,6 +39,7 @@ static enum err decode(struct http_request *request, struct span text, struct sp
 {
     *out = text;
     if (text.length == 0) return ERR_OK;
+    if (memchr(text.data, '\0', text.length)) return ERR_INVALID;
     if (!memchr(text.data, '%', text.length) && !memchr(text.data, '+', text.length)) return ERR_OK;
     char *copy = arena_alloc(&request->arena, text.length);
     if (!copy) return ERR_NO_MEMORY;

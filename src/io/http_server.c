@@ -27,6 +27,7 @@ static void on_sweep(uv_timer_t *timer)
 {
     struct http_server *server = timer->data;
     uint64_t now = uv_now(server->loop);
+    http_exchange_deadlines(server);
     for (struct list *at = server->listeners.next; at != &server->listeners; at = at->next) {
         struct http_listener *listener = CONTAINER_OF(at, struct http_listener, link);
         if (listener->stalled && !server->stopping) http_connection_accept(listener);
@@ -95,6 +96,7 @@ enum err http_server_new(struct http_server **out, uv_loop_t *loop)
     list_init(&server->dirty);
     list_init(&server->orphans);
     list_init(&server->pool);
+    list_init(&server->awaited);
     uv_timer_init(loop, &server->sweep);
     uv_timer_init(loop, &server->drain);
     uv_prepare_init(loop, &server->prepare);
@@ -160,6 +162,8 @@ static enum err socket_bind(struct http_server *server, const struct http_listen
         if (address->ss_family == AF_INET6)
             bad |= setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) < 0;
     }
+    int buffer = HTTP_SEND_BUFFER; /* accepted sockets inherit it */
+    bad |= setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer) < 0;
     if (bad || bind(fd, (const struct sockaddr *)address, length) < 0) {
         int why = errno;
         close(fd);
@@ -251,15 +255,10 @@ enum err http_listen(struct http_server *server, const struct http_listen_config
     socklen_t length = 0;
     int fd = -1;
     *error_text = server->error_text;
-    enum err error = http_address_parse(config->address, &address, &length, server->error_text,
-                                        sizeof server->error_text);
+    enum err error = http_address_allowed(config->address, config->allow_cleartext, &address,
+                                          &length, server->error_text, sizeof server->error_text);
     if (error != ERR_OK) return error;
     bool loopback = http_address_is_loopback(&address);
-    if (!loopback && !config->allow_cleartext)
-        return fail(server, ERR_INVALID,
-                    "%.128s is beyond loopback and there is no TLS here: listen on 127.0.0.1 or a "
-                    "Unix socket behind a TLS proxy, or set allow_cleartext = yes",
-                    config->address);
     if (address.ss_family == AF_UNIX)
         error = stale_socket_remove(server, (const struct sockaddr_un *)&address);
     if (error == ERR_OK) error = socket_bind(server, config, &address, length, &fd);
@@ -355,4 +354,19 @@ void http_server_stop(struct http_server *server, unsigned deadline_ms,
 void http_server_get_stats(const struct http_server *server, struct http_server_stats *stats)
 {
     *stats = server->stats;
+}
+
+bool http_server_get_listener(const struct http_server *server, unsigned at,
+                              struct http_listener_stats *stats)
+{
+    for (const struct list *link = server->listeners.next; link != &server->listeners;
+         link = link->next) {
+        const struct http_listener *listener = CONTAINER_OF(link, struct http_listener, link);
+        if (at--) continue;
+        *stats =
+            (struct http_listener_stats){.name = listener->config.name, .open = listener->open};
+        memcpy(stats->answers, listener->answers, sizeof stats->answers);
+        return true;
+    }
+    return false;
 }

@@ -69,6 +69,7 @@ struct http_match http_route_find(const struct http_route *routes, size_t count,
         if (!serves(routes[i].method, request->method)) continue;
         if (match.route && match.route->method == request->method) continue;
         match.route = &routes[i];
+        request->route = match.route;
         memcpy(request->path_arguments, fit.arguments, sizeof fit.arguments);
     }
     return match;

@@ -7,7 +7,9 @@
 #include "service/committer.h"
 
 #include "base/clock.h"
-#include "io/db.h"
+#include "base/log.h"
+#include "io/db_pool.h"
+#include "service/idempotency.h"
 #include "service/operation.h"
 #include "store/outcome.h"
 #include "store/token.h"
@@ -31,6 +33,7 @@ struct batch {
     struct feed_row *feed;
     struct audit_row *audit;
     size_t feed_count, audit_count, good_count;
+    uint64_t live_token;    /* found live in this transaction; 0: none */
     uint64_t position, tag; /* of the first feed row: tells whether the commit happened */
     int64_t started_us;
 };
@@ -41,10 +44,13 @@ static void pause_ms(unsigned ms)
               NULL);
 }
 
-static enum err operation_check_token(struct db *db, struct operation *operation)
+/* Once a transaction and token: a token that is revoked later than that was live when the batch's
+ * operations were asked for. */
+static enum err operation_check_token(struct batch *batch, struct operation *operation)
 {
-    if (!operation->token_id) return ERR_OK;
-    enum err error = token_is_live(db, operation->token_id, operation->now_ms);
+    if (!operation->token_id || operation->token_id == batch->live_token) return ERR_OK;
+    enum err error = token_is_live(batch->db, operation->token_id, operation->now_ms);
+    if (!error) batch->live_token = operation->token_id;
     if (error != ERR_DENIED) return error;
     return problem_set(&operation->problem, 401, "unauthenticated",
                        "The service token has been revoked or has expired; use another one.");
@@ -59,21 +65,25 @@ static bool ends_batch(const struct db *db, enum err error)
 
 /* Runs one operation between savepoints; its own outcome is in job.error. An error returned ends
  * the batch. */
-static enum err operation_run(struct db *db, struct operation *operation)
+static enum err operation_run(struct batch *batch, struct operation *operation)
 {
+    struct db *db = batch->db;
     operation->problem = (struct problem){0};
     operation->feed_count = operation->audit_count = 0;
     operation->now_ms = clock_wall_ms();
     enum err error = db_savepoint(db);
     if (error) return error;
-    error = operation_check_token(db, operation);
+    error = operation_check_token(batch, operation);
+    if (!error) error = reservation_begin(db, operation);
     if (!error) error = operation->run(db, operation);
+    if (!error) error = reservation_keep(db, operation);
     if (ends_batch(db, error)) return error == ERR_DB_RETRY ? error : ERR_DB_LOST;
     if (!error && (operation->feed_count > OPERATION_FEED_MAX ||
                    operation->audit_count > OPERATION_AUDIT_MAX ||
                    (operation->feed_count && !operation->audit_count)))
         error = ERR_INVALID; /* a bug: it must not be committed without its rows */
     operation->job.error = error;
+    if (error == ERR_DB_UNABLE) log_event(LOG_ERROR, "database_unable", "%s", db_error_text(db));
     return error ? db_rollback_to_savepoint(db) : ERR_OK;
 }
 
@@ -103,8 +113,9 @@ static enum err batch_try(struct batch *batch)
 {
     struct db *db = batch->db;
     enum err error = db_begin(db);
+    batch->live_token = 0;
     for (size_t i = 0; !error && i < batch->count; i++)
-        error = operation_run(db, batch->operations[i]);
+        error = operation_run(batch, batch->operations[i]);
     if (!error) batch_collect(batch);
     if (!error && batch->good_count)
         error = feed_append(db, clock_wall_ms(), batch->feed, batch->feed_count, batch->audit,
@@ -166,6 +177,8 @@ static void batch_run(struct batch *batch, const struct db_config *config)
     }
     if (error == ERR_DB_UNCERTAIN) error = batch_look(batch, config);
     if (!error) return;
+    if (error == ERR_DB_UNABLE)
+        log_event(LOG_ERROR, "database_unable", "%s", db_error_text(batch->db));
     for (size_t i = 0; i < batch->count; i++)
         batch->operations[i]->job.error = error;
 }

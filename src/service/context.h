@@ -23,6 +23,11 @@ struct service {
     struct meter *meter;        /* service/meter.h: verify and gateway */
     struct token_cache *tokens; /* service/token_cache.h */
     int draining;               /* set once SIGTERM came: /readyz says no */
+    /* Ends the daemon with exit code 1, its reason being logged already. May be NULL. */
+    void (*give_up)(void *context);
+    /* Called once, when verifying works for the first time. May be NULL. */
+    void (*serving)(void *context);
+    void *app; /* the context of both */
 };
 
 #endif

@@ -8,6 +8,7 @@
 #include "core/api_key.h"
 #include "core/period.h"
 #include "core/permission.h"
+#include "service/import.h"
 #include "store/entitlement.h"
 #include "store/names.h"
 #include "store/tier.h"
@@ -81,7 +82,7 @@ static enum err check(struct db *db, struct operation *operation,
         return ERR_DENIED;
     }
     uint32_t count;
-    enum err error = api_key_count(db, customer_id, &count);
+    enum err error = api_key_count(db, customer_id, tier->tier.max_keys, &count);
     if (error || count < tier->tier.max_keys) return error;
     return problem_set(problem, 403, "key_limit_reached",
                        "The tier allows %u keys, which the customer has; revoke one or change the "
@@ -89,30 +90,42 @@ static enum err check(struct db *db, struct operation *operation,
                        tier->tier.max_keys);
 }
 
+static const char *label_of(const struct key_settings *settings, const struct tier_row *tier)
+{
+    if (settings->label) return settings->label;
+    return settings->test ? "km_test" : tier->tier.label;
+}
+
 enum err issue_key(struct db *db, struct operation *operation, const struct key_settings *settings,
-                   uint64_t customer_id, const struct tier_row *tier, struct secret **secret,
-                   uint64_t *key_id)
+                   uint64_t customer_id, const struct tier_row *tier,
+                   const struct period_rule *months, struct arena *arena, struct secret **secret,
+                   struct key_view *view)
 {
     enum err error = check(db, operation, settings, customer_id, tier);
     if (error) return error;
     struct buf permissions CLEANUP(buf_done) = {0}, limits CLEANUP(buf_done) = {0};
     names_to_json(span_text(settings->permissions), &permissions);
-    buf_add_char(&permissions, '\0');
     rate_limits_to_json(settings->rate_limits, settings->rate_limit_count, &limits);
-    buf_add_char(&limits, '\0');
-    if (permissions.failed || limits.failed) return ERR_NO_MEMORY;
+    const char *permissions_json = arena_copy(arena, buf_span(&permissions));
+    const char *limits_json = arena_copy(arena, buf_span(&limits));
+    const char *slug = arena_copy(arena, span_text(tier->tier.slug));
+    if (permissions.failed || limits.failed || !permissions_json || !limits_json || !slug)
+        return ERR_NO_MEMORY;
     int64_t now_ms = operation->now_ms;
+    struct key_secret_row made;
     struct api_key_row row = {
         .id = id_new(),
         .customer_id = customer_id,
         .title = settings->title ? settings->title : "",
         .description = settings->description ? settings->description : "",
-        .environment = "live",
-        .label = settings->label ? settings->label : tier->tier.label,
-        .permissions = permissions.data,
-        .rate_limits = limits.data,
+        .environment = settings->test ? "test" : "live",
+        .label = label_of(settings, tier),
+        .permissions = permissions_json,
+        .rate_limits = limits_json,
         .allowed_networks = settings->allowed_networks ? settings->allowed_networks : "[]",
         .metadata = settings->metadata ? settings->metadata : "{}",
+        .has_monthly_cap = settings->has_monthly_cap,
+        .monthly_cap = settings->monthly_cap,
         .expires_at = settings->expires_at,
         .rotates_at = tier->tier.rotation_days ? now_ms + tier->tier.rotation_days * DAY_MS : 0,
         .secret_version = 1,
@@ -120,12 +133,15 @@ enum err issue_key(struct db *db, struct operation *operation, const struct key_
         .updated_at = now_ms,
     };
     char subject[ID_TEXT_SIZE];
-    *key_id = row.id;
     id_format(subject, "key", row.id);
     error = api_key_insert(db, &row);
-    if (!error) error = key_change_mint(db, operation, &row, secret);
+    if (!error)
+        error = settings->import ? import_secret(db, operation, settings->import, &row, &made)
+                                 : key_change_mint(db, operation, &row, &made, secret);
+    if (!error) key_view_of_new(view, &row, &made, slug, months, now_ms);
     operation_feed(operation, FEED_KEY, row.id);
-    operation_audit(operation, "key.create", subject, customer_id, NULL);
+    operation_audit(operation, settings->import ? "key.import" : "key.create", subject, customer_id,
+                    NULL);
     return error;
 }
 
@@ -148,9 +164,9 @@ static enum err issue_run(struct db *db, struct operation *operation)
                            "The payment for the customer's tier has lapsed.");
     if (!error) error = tier_row_find(db, span_text(entitlement.tier), &tier);
     if (!error)
-        error = issue_key(db, operation, &issue->settings, customer.id, &tier, &change->secret,
-                          &change->key_id);
-    return error ? error : key_change_load(db, change);
+        error = issue_key(db, operation, &issue->settings, customer.id, &tier, &entitlement.months,
+                          &change->arena, &change->secret, &change->view);
+    return error;
 }
 
 /* A new key has used nothing, so there is nothing to count. */

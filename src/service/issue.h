@@ -7,20 +7,25 @@
 #include "store/customer.h"
 
 struct tier_row;
+struct key_import;
 
 /* What a caller may choose. Texts live until the operation is done. */
 struct key_settings {
     const char *title, *description; /* NULL: "" */
-    const char *label;               /* NULL: the tier's */
+    const char *label;               /* NULL: the tier's, or km_test */
     const char *permissions;         /* comma-joined; NULL: none */
-    int64_t expires_at;              /* wall ms; 0: never */
+    bool test;                       /* environment "test" */
+    bool has_monthly_cap;            /* false: none */
+    uint64_t monthly_cap;
+    int64_t expires_at; /* wall ms; 0: never */
     struct rate_limit rate_limits[RATE_LIMITS_MAX];
     unsigned rate_limit_count;
-    const char *allowed_networks; /* JSON; NULL: [] */
-    const char *metadata;         /* JSON; NULL: {} */
-    const char *within;           /* permissions of the caller's token; NULL: any */
-    bool may_loosen;              /* a rate limit may be wider than the tier's: scope admin */
-    const char *at;               /* "body" or "body.key", for error locations */
+    const char *allowed_networks;    /* JSON; NULL: [] */
+    const char *metadata;            /* JSON; NULL: {} */
+    const char *within;              /* permissions of the caller's token; NULL: any */
+    bool may_loosen;                 /* a rate limit may be wider than the tier's: scope admin */
+    const char *at;                  /* "body" or "body.key", for error locations */
+    const struct key_import *import; /* made elsewhere; NULL: a secret is made here */
 };
 
 struct issue {
@@ -33,10 +38,12 @@ struct issue {
 void issue_init(struct issue *issue);
 
 /* In a transaction that holds the customer's lock and has made sure of the entitlement: inserts the
- * key with its secret. 403 key_limit_reached, 422 for what the tier does not allow. */
+ * key with its secret; what *view points to stands in `arena` and in the settings. 403
+ * key_limit_reached, 422 for what the tier does not allow. */
 MUST_USE enum err issue_key(struct db *db, struct operation *operation,
                             const struct key_settings *settings, uint64_t customer_id,
-                            const struct tier_row *tier, struct secret **secret, uint64_t *key_id);
+                            const struct tier_row *tier, const struct period_rule *months,
+                            struct arena *arena, struct secret **secret, struct key_view *view);
 
 /* Adds errors for permissions outside the tier or the token, and for limits wider than the tier's.
  * True when there are none. */

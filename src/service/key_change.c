@@ -11,6 +11,7 @@
 #include "crypto/key_hash.h"
 #include "crypto/keyring.h"
 #include "service/context.h"
+#include "service/idempotency.h"
 #include "store/entitlement.h"
 #include "store/names.h"
 #include "store/tier.h"
@@ -37,24 +38,24 @@ enum err key_change_tier(struct db *db, uint64_t customer_id, struct arena *aren
 }
 
 enum err key_change_mint(struct db *db, struct operation *operation, const struct api_key_row *row,
-                         struct secret **secret)
+                         struct key_secret_row *made, struct secret **secret)
 {
     const struct keyring *keyring = operation->service->keyring;
     secret_free(secret);
     *secret = secret_new(API_KEY_TEXT_SIZE);
     if (!*secret) return ERR_NO_MEMORY;
     (*secret)->length = api_key_make(row->label, (*secret)->text);
-    struct key_secret_row made = {.id = id_new(),
-                                  .key_id = row->id,
-                                  .version = row->secret_version,
-                                  .created_at = operation->now_ms,
-                                  .algorithm = KEY_HASH_ALGORITHM,
-                                  .pepper_id = keyring_pepper_id(keyring)};
-    key_hash(keyring, secret_span(*secret), made.hash);
-    key_fingerprint(made.hash, made.fingerprint);
-    api_key_start(secret_span(*secret), made.start);
-    operation_feed_hash(operation, row->id, made.hash);
-    return key_secret_insert(db, &made);
+    *made = (struct key_secret_row){.id = id_new(),
+                                    .key_id = row->id,
+                                    .version = row->secret_version,
+                                    .created_at = operation->now_ms,
+                                    .algorithm = KEY_HASH_ALGORITHM,
+                                    .pepper_id = keyring_pepper_id(keyring)};
+    key_hash(keyring, secret_span(*secret), made->hash);
+    key_fingerprint(made->hash, made->fingerprint);
+    api_key_start(secret_span(*secret), made->start);
+    operation_feed_hash(operation, row->id, made->hash);
+    return key_secret_insert(db, made);
 }
 
 enum err key_change_load(struct db *db, struct key_change *change)
@@ -76,6 +77,15 @@ static enum err refuse_beyond_token(struct key_change *change, const struct api_
         "The key has permissions that your token may not grant; use a token that may.");
 }
 
+/* Usage cannot be counted within the transaction, whose statements see the fold at work: an answer
+ * that is kept takes what was counted right before. */
+static void take_count(struct key_change *change)
+{
+    struct key_view *view = &change->view;
+    if (change->counted_start == view->period.start_ms && change->counted > view->used)
+        view->used = change->counted;
+}
+
 enum err key_change_run(struct db *db, struct operation *operation)
 {
     struct key_change *change = change_of(operation);
@@ -95,7 +105,9 @@ enum err key_change_run(struct db *db, struct operation *operation)
         operation_audit(operation, change->action, subject, row.customer_id, NULL);
         error = api_key_update(db, &row);
     }
-    return error ? error : key_change_load(db, change);
+    if (!error) error = key_change_load(db, change);
+    if (!error) take_count(change);
+    return error;
 }
 
 static enum err count_run(struct db *db, struct db_job *job)
@@ -117,17 +129,43 @@ static void count_done(struct db_job *job, enum err error)
 void key_change_finish(struct operation *operation, enum err error)
 {
     struct key_change *change = change_of(operation);
-    /* A key made by this very operation has no usage to be counted. */
-    if (!error && change->view.row.created_at != operation->now_ms) {
+    /* A key made by this very operation has no usage to be counted; a kept answer stands. */
+    if (!error && !operation->reservation && change->view.row.created_at != operation->now_ms) {
         change->count_job = (struct db_job){.run = count_run, .done = count_done};
         if (db_submit(operation->service->readers, &change->count_job) == ERR_OK) return;
     }
     change->done(change, error);
 }
 
+static enum err precount_run(struct db *db, struct db_job *job)
+{
+    struct key_change *change = CONTAINER_OF(job, struct key_change, count_job);
+    int64_t now_ms = clock_wall_ms();
+    enum err error = usage_snapshot_begin(db);
+    if (!error) error = key_view_find(db, change->key_id, now_ms, &change->arena, &change->view);
+    if (!error) error = key_view_count(db, &change->view, 1, &change->arena);
+    usage_snapshot_end(db);
+    if (error) return error;
+    change->counted = change->view.used;
+    change->counted_start = change->view.period.start_ms;
+    return ERR_OK;
+}
+
+static void precount_done(struct db_job *job, enum err error)
+{
+    struct key_change *change = CONTAINER_OF(job, struct key_change, count_job);
+    (void)error; /* then the view has what is folded */
+    error = operation_submit(&change->operation);
+    if (error) change->done(change, error);
+}
+
 enum err key_change_submit(struct key_change *change)
 {
-    return operation_submit(&change->operation);
+    const struct operation *operation = &change->operation;
+    if (!change->key_id || !reservation_of(operation->request))
+        return operation_submit(&change->operation);
+    change->count_job = (struct db_job){.run = precount_run, .done = precount_done};
+    return db_submit(operation->service->readers, &change->count_job);
 }
 
 void key_change_done(struct key_change *change)

@@ -23,6 +23,8 @@ struct key_change {
     const char *action; /* of the audit row; NULL: nothing changed */
     struct arena arena;
     struct db_job count_job;
+    uint64_t counted; /* units used right before, in the period of that start; kept answers only */
+    int64_t counted_start;
 };
 
 /* Sends it to the committer. ERR_FULL, ERR_CLOSED: done will not be called; key_change_done then
@@ -42,7 +44,8 @@ MUST_USE enum err key_change_load(struct db *db, struct key_change *change);
 /* A new secret of row->secret_version, its row, its hash and its feed row. *secret replaces (and
  * wipes) what an earlier run left there. */
 MUST_USE enum err key_change_mint(struct db *db, struct operation *operation,
-                                  const struct api_key_row *row, struct secret **secret);
+                                  const struct api_key_row *row, struct key_secret_row *made,
+                                  struct secret **secret);
 /* 409 key_revoked when it is. */
 MUST_USE enum err key_change_refuse_revoked(struct operation *operation,
                                             const struct api_key_row *row);

@@ -3,6 +3,7 @@
  * changes no more. */
 #include "service/key_edit.h"
 
+#include "store/key_word.h"
 #include "store/names.h"
 #include "store/tier.h"
 
@@ -50,11 +51,20 @@ static enum err edit_apply(struct db *db, struct key_change *change, struct api_
         error = edit_grants(db, edit, row);
         if (error) return error;
     }
-    if (settings->title) row->title = settings->title;
+    if (settings->title) {
+        error = key_word_remove(db, row->id, row->title);
+        if (!error) error = key_word_add(db, row->id, settings->title);
+        if (error) return error;
+        row->title = settings->title;
+    }
     if (settings->description) row->description = settings->description;
     if (settings->allowed_networks) row->allowed_networks = settings->allowed_networks;
     if (settings->metadata) row->metadata = settings->metadata;
     if (edit->has_expires_at) row->expires_at = settings->expires_at;
+    if (edit->has_cap) {
+        row->has_monthly_cap = settings->has_monthly_cap;
+        row->monthly_cap = settings->monthly_cap;
+    }
     change->action = "key.update";
     return ERR_OK;
 }

@@ -11,22 +11,32 @@
 #include "service/context.h"
 #include "store/node.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 
-enum { TICK_MS = 10, STOP_MS = 5000 };
+enum { TICK_MS = 10, STOP_MS = 5000, STALLED_US = 1000 * 1000 };
 
-bool meter_is_ready(const struct meter *meter)
+/* An idle meter reads the feed every 50 ms, so a database that hangs is noticed without a call. */
+bool meter_is_stalled(const struct meter *meter)
 {
+    return meter->flying && clock_mono_us() - meter->flying->closed_us >= STALLED_US;
+}
+
+bool meter_identity(const struct meter *meter, unsigned *node, unsigned *incarnation)
+{
+    *node = meter->node;
+    *incarnation = meter->incarnation;
     return meter->state == METER_SERVING;
 }
 
-void meter_get_stats(const struct meter *meter, struct meter_stats *stats)
+bool meter_is_ready(const struct meter *meter)
 {
-    *stats = meter->stats;
-    stats->keys = (unsigned)meter->secrets.count;
-    stats->customers = (unsigned)meter->customers.count;
-    stats->budgets = (unsigned)meter->budgets.count;
-    stats->waiting = meter->waiting;
+    return meter->state == METER_SERVING && !meter_is_stalled(meter);
+}
+
+void meter_count_unknown(struct meter *meter)
+{
+    meter->stats.codes[VERIFY_NOT_FOUND]++;
 }
 
 void meter_verify(struct meter *meter, struct verify_call *call)
@@ -35,24 +45,42 @@ void meter_verify(struct meter *meter, struct verify_call *call)
     call->charged = 0;
     call->rate_charged = false;
     call->batch = NULL;
-    call->budget = NULL;
+    memset(call->budgets, 0, sizeof call->budgets);
     call->retry_after_s = 0;
     list_init(&call->link);
+    bool full = ++meter->waiting > meter->service->settings->metering.queue;
+    call->secret = full ? NULL : secret_get(meter, call->hash);
+    if (!call->secret) { /* too many, or no memory: 503 by the next tick, whoever came before */
+        list_prepend(&meter->age, &call->age);
+        return;
+    }
     list_append(&meter->age, &call->age);
-    if (++meter->waiting > meter->service->settings->metering.queue) return; /* 503 by the tick */
-    call->secret = secret_get(meter, call->hash);
-    if (!call->secret) return; /* no memory: answered by the deadline */
     call->secret->pins++;
     call_decide(meter, call);
 }
 
-/* max_wait is kept by the loop's own timer, whatever the database does. */
+unsigned meter_room(const struct meter *meter)
+{
+    unsigned queue = meter->service->settings->metering.queue;
+    return queue > meter->waiting ? queue - meter->waiting : 0;
+}
+
+/* Not a node, or no longer one: nothing can be written, so there is nothing to wait for. */
+static bool is_outside(const struct meter *meter)
+{
+    return meter->state == METER_REFUSED || (meter->state == METER_JOINING && meter->stop_asked);
+}
+
+/* max_wait is kept by the loop's own timer, whatever the database does: a call that would be late
+ * at the next tick is answered now. */
 static void deadlines(struct meter *meter, int64_t now_us)
 {
+    bool outside = is_outside(meter) || (meter->stop_asked && now_us > meter->stop_deadline_us);
     while (!list_empty(&meter->age)) {
         struct verify_call *call = CONTAINER_OF(meter->age.next, struct verify_call, age);
-        bool full = !call->secret; /* the queue was full, or memory */
-        if (!full && now_us - call->arrived_us < meter->max_wait_us) return;
+        bool due = outside || !call->secret; /* no secret: the queue was full, or memory */
+        if (!due && now_us - call->arrived_us < meter->max_wait_us - TICK_MS * 1000) return;
+        if (call->secret) call->cause = meter_cause_of(meter);
         if (call->batch)
             batch_orphan(meter, call);
         else
@@ -70,9 +98,10 @@ static void on_stopped_pool(void *context)
     void (*closed)(void *) = meter->closed;
     void *closed_context = meter->closed_context;
     free(meter);
-    closed(closed_context);
+    if (closed) closed(closed_context);
 }
 
+/* Frees the meter once the last pool has ended; at the start there may be fewer. */
 static void pools_stop(struct meter *meter)
 {
     struct db_pool *pools[] = {meter->flusher, meter->loader, meter->leaser, meter->background};
@@ -82,9 +111,13 @@ static void pools_stop(struct meter *meter)
         log_event(LOG_WARN, "batch_unresolved", "stopped before its outcome was known");
         batch_end(meter, &meter->unresolved);
     }
-    meter->pools_open = COUNT_OF(pools);
-    for (size_t i = 0; i < COUNT_OF(pools); i++)
+    meter->pools_open = 1;
+    for (size_t i = 0; i < COUNT_OF(pools); i++) {
+        if (!pools[i]) continue;
+        meter->pools_open++;
         db_pool_stop(pools[i], on_stopped_pool, meter);
+    }
+    on_stopped_pool(meter); /* not before every pool is counted */
 }
 
 struct leave_job {
@@ -128,7 +161,8 @@ static void leave(struct meter *meter)
 /* One step towards the end each turn; by the deadline it ends in any case. */
 static void stopping(struct meter *meter, int64_t now_us)
 {
-    bool late = now_us > meter->stop_deadline_us;
+    bool outside = is_outside(meter);
+    bool late = outside || now_us > meter->stop_deadline_us;
     bool idle = list_empty(&meter->age) && !meter->flying && !meter->unresolved &&
                 !meter->carry_count && leases_idle(meter) && !meter->loads_flying &&
                 !meter->tiers_loading && !meter->control_flying;
@@ -138,13 +172,13 @@ static void stopping(struct meter *meter, int64_t now_us)
         leases_release_all(meter);
         return;
     }
-    if (!meter->left && meter->node) {
+    if (!meter->left && meter->node && !outside) {
         leave(meter);
         return;
     }
     bool jobs = meter->flying || meter->take_flying || meter->loads_flying ||
                 meter->tiers_loading || meter->control_flying || meter->heartbeat_flying ||
-                meter->fold_flying;
+                meter->fold_flying || meter->upkeep_flying;
     if (!jobs) pools_stop(meter);
 }
 
@@ -175,6 +209,7 @@ static void on_tick(void *context)
         background_start(meter);
         break;
     case METER_STOPPING:
+    case METER_REFUSED:
         break;
     }
     on_turn(meter);
@@ -204,6 +239,14 @@ static enum err pools_start(struct meter *meter)
     return ERR_OK;
 }
 
+/* Random, never 0, for a signed column. */
+static uint64_t tag_new(void)
+{
+    uint64_t tag;
+    randombytes_buf(&tag, sizeof tag);
+    return tag >> 1 | 1;
+}
+
 enum err meter_new(struct meter **out, struct service *service)
 {
     struct meter *meter = calloc(1, sizeof *meter);
@@ -212,17 +255,20 @@ enum err meter_new(struct meter **out, struct service *service)
     meter->max_wait_us = (int64_t)service->settings->metering.max_wait_ms * 1000;
     meter->secret_limit = service->settings->metering.keys;
     meter->live_nodes = 1;
+    meter->tag = tag_new();
+    meter->clock_offset_ms = clock_wall_ms() - clock_boot_ms();
     list_init(&meter->open);
     list_init(&meter->age);
     list_init(&meter->load_queue);
     list_init(&meter->take_queue);
     list_init(&meter->tier_waiters);
-    enum err error = table_init(meter);
-    if (!error) error = pools_start(meter);
+    meter_stats_init(&meter->stats);
+    table_init(meter);
+    enum err error = pools_start(meter);
     if (!error) error = loop_timer_new(&meter->tick, service->loop, on_tick, meter);
     if (!error) error = loop_hook_new(&meter->turn, service->loop, on_turn, meter);
     if (error) {
-        free(meter);
+        pools_stop(meter); /* the loop's next turns end them, and free the meter */
         return error;
     }
     loop_timer_start(meter->tick, TICK_MS, TICK_MS);

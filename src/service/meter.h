@@ -7,7 +7,9 @@
 #include "base/list.h"
 #include "base/span.h"
 #include "core/network.h"
+#include "core/period.h"
 #include "core/rate_limit.h"
+#include "service/meter_stats.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,9 +50,13 @@ struct verify_quota {
     int64_t period_start, resets_at; /* wall ms */
 };
 
+/* What a call's units are taken from. */
+enum { VERIFY_BUDGET_QUOTA, VERIFY_BUDGET_CAP, VERIFY_BUDGETS };
+
 /* One call. Zero it, fill the first part, keep it in place until done has run. */
 struct verify_call {
     unsigned char hash[32];  /* key_hash of the presented secret */
+    struct span text;        /* the secret itself, until done: imported keys have other hashes */
     uint64_t cost;           /* 0…1000000 */
     struct span permissions; /* joined by commas, all needed */
     struct address address;  /* length 0: unknown */
@@ -69,30 +75,45 @@ struct verify_call {
     struct list link; /* in a batch, a load or a budget's waiters */
     struct list age;  /* in meter->waiting, by arrival */
     struct meter_secret *secret;
-    struct meter_budget *budget;
-    struct meter_batch *batch; /* while it is being committed */
-    uint64_t charged;          /* units taken from the budget */
+    struct meter_budget *budgets[VERIFY_BUDGETS]; /* NULL: does not count there */
+    struct meter_budget *denied_by;               /* with QUOTA_EXCEEDED */
+    struct meter_batch *batch;                    /* while it is being committed */
+    uint64_t charged;                             /* units taken from each of budgets */
+    unsigned charged_in;                          /* the incarnation whose lease they are of */
     int64_t arrived_us, decided_ms;
+    struct period period;   /* of the quota, when it was decided */
+    enum meter_cause cause; /* with VERIFY_UNAVAILABLE */
     bool rate_charged;
-    bool loaded_for; /* a load was made for this very call: do not join an older one */
+    bool by_memory; /* the tier's ack: answered before its count is committed */
 };
+
+enum { VERIFY_TEXT_MAX = 255 };
 
 /* Starts the connections and joins the database as a node; verifying works as soon as that is done,
  * until then calls wait and get VERIFY_UNAVAILABLE after max_wait. */
 MUST_USE enum err meter_new(struct meter **out, struct service *service);
+/* Sets call->hash and call->text. False: a text that can be no key, to be denied on the spot. While
+ * nothing was imported these are the texts that have not the form of our keys; afterwards any text
+ * of up to VERIFY_TEXT_MAX bytes may be one. */
+MUST_USE bool meter_take_key(const struct service *service, struct verify_call *call,
+                             struct span text);
 /* done runs later, never inside, exactly once, at the latest after max_wait. */
 void meter_verify(struct meter *meter, struct verify_call *call);
+/* How many more calls fit before metering.queue is full; beyond it they get VERIFY_UNAVAILABLE. */
+unsigned meter_room(const struct meter *meter);
 /* Commits what is open, hands units back, leaves the node table, then closed(context). */
 void meter_stop(struct meter *meter, void (*closed)(void *context), void *context);
 
+/* The batch or feed read under way has had no answer for a second. */
+bool meter_is_stalled(const struct meter *meter);
 bool meter_is_ready(const struct meter *meter);
+/* As which node it writes; false: it has not joined, or is about to join anew. */
+bool meter_identity(const struct meter *meter, unsigned *node, unsigned *incarnation);
+/* No node denies imported keys on the spot any more: an import that was committed before may be
+ * answered. */
+bool meter_import_is_settled(const struct meter *meter);
 
-struct meter_stats {
-    uint64_t codes[VERIFY_CODES];
-    uint64_t batches, batched_calls, inserts, feed_rows, loads, takes, folded_rows, resets;
-    uint64_t commit_us_total;
-    unsigned keys, customers, budgets, waiting;
-};
-void meter_get_stats(const struct meter *meter, struct meter_stats *stats);
+/* Counts a call that was answered without the meter: its check digits were wrong. */
+void meter_count_unknown(struct meter *meter);
 
 #endif

@@ -14,8 +14,7 @@ enum {
     PERIOD_US = 1000 * 1000,
     SILENCE_MS = 15 * 1000,
     READ_GAP_MS = 3 * 1000,
-    FOLD_US = 2 * 1000 * 1000, /* a job, so that heartbeats come in time */
-    FEED_KEEP_MS = 3600 * 1000,
+    FOLD_US = 2 * 1000 * 1000, /* a job */
     NODES_MAX = 64,
 };
 
@@ -35,7 +34,7 @@ struct fold_job {
     struct meter *meter;
     unsigned node, incarnation;
     int64_t now_ms;
-    uint64_t folded;
+    uint64_t folded, waiting;
 };
 
 static enum err beat_run(struct db *db, struct db_job *job)
@@ -44,19 +43,30 @@ static enum err beat_run(struct db *db, struct db_job *job)
     if (beat->fence)
         return node_fence(db, beat->now_ms, beat->silent.id, beat->silent.incarnation,
                           beat->silent.heartbeat);
-    enum err error = node_heartbeat(db, beat->node, beat->incarnation);
+    enum err error = node_heartbeat(db, beat->node, beat->incarnation, beat->now_ms);
     if (!error) error = node_list(db, beat->nodes, NODES_MAX, &beat->count);
     return error;
 }
 
+/* NULL: there are too many nodes. */
 static struct node_watch *watch_get(struct meter *meter, const struct node_row *row)
 {
     for (unsigned i = 0; i < meter->watch_count; i++)
         if (meter->watches[i].id == row->id && meter->watches[i].incarnation == row->incarnation)
             return &meter->watches[i];
-    unsigned at = meter->watch_count < COUNT_OF(meter->watches) ? meter->watch_count++ : 0;
-    meter->watches[at] = (struct node_watch){.id = row->id, .incarnation = row->incarnation};
-    return &meter->watches[at];
+    if (meter->watch_count == COUNT_OF(meter->watches)) return NULL;
+    struct node_watch *watch = &meter->watches[meter->watch_count++];
+    *watch = (struct node_watch){.id = row->id, .incarnation = row->incarnation};
+    return watch;
+}
+
+/* Of incarnations that are gone. */
+static void watches_drop(struct meter *meter, int64_t looked_ms)
+{
+    unsigned kept = 0;
+    for (unsigned i = 0; i < meter->watch_count; i++)
+        if (meter->watches[i].read_ms == looked_ms) meter->watches[kept++] = meter->watches[i];
+    meter->watch_count = kept;
 }
 
 static void beat_submit(struct meter *meter, const struct node_watch *fence);
@@ -79,20 +89,21 @@ static void nodes_look(struct meter *meter, const struct beat_job *beat)
 {
     int64_t now_ms = clock_boot_ms();
     unsigned live = 0;
-    const struct node_watch *silent = NULL;
+    struct node_watch silent = {0};
     for (size_t i = 0; i < beat->count; i++) {
         const struct node_row *row = &beat->nodes[i];
         if (row->fenced) continue;
         live++;
         if (row->id == meter->node) continue;
         struct node_watch *watch = watch_get(meter, row);
-        if (watch_look(watch, row->heartbeat, now_ms)) silent = watch;
+        if (watch && watch_look(watch, row->heartbeat, now_ms)) silent = *watch;
     }
+    watches_drop(meter, now_ms);
     meter->live_nodes = live ? live : 1;
-    if (!silent) return;
-    log_event(LOG_WARN, "node_silent", "fencing node %u, incarnation %u", silent->id,
-              silent->incarnation);
-    beat_submit(meter, silent);
+    if (!silent.id) return;
+    log_event(LOG_WARN, "node_silent", "fencing node %u, incarnation %u", silent.id,
+              silent.incarnation);
+    beat_submit(meter, &silent);
 }
 
 static void beat_done(struct db_job *job, enum err error)
@@ -101,10 +112,12 @@ static void beat_done(struct db_job *job, enum err error)
     struct meter *meter = beat->meter;
     bool current = beat->node == meter->node && beat->incarnation == meter->incarnation;
     meter->heartbeat_flying = false;
+    if (!error && !beat->fence) meter->stats.heartbeat_us = clock_mono_us();
     if (!error && !beat->fence) nodes_look(meter, beat);
-    if (!error && !meter->fold_flying && meter->state == METER_SERVING) fold_submit(meter);
+    bool busy = meter->fold_flying || meter->upkeep_flying; /* one thread is the heartbeat's */
+    if (!error && !busy && meter->state == METER_SERVING) fold_submit(meter);
     if (error == ERR_FENCED && current && meter->state == METER_SERVING) {
-        log_event(LOG_ERROR, "fenced", "this node was fenced; joining anew");
+        log_event(LOG_WARN, "fenced", "this node was fenced; joining anew");
         meter_join(meter);
     }
     free(beat);
@@ -144,7 +157,7 @@ static enum err fold_run(struct db *db, struct db_job *job)
         }
         if (error == ERR_DB_RETRY) error = ERR_OK; /* the next second tries again */
     }
-    if (!error) error = feed_prune(db, fold->now_ms - FEED_KEEP_MS);
+    if (!error) error = fold_waiting(db, &fold->waiting);
     return error == ERR_DB_RETRY ? ERR_OK : error;
 }
 
@@ -153,6 +166,11 @@ static void fold_done(struct db_job *job, enum err error)
     struct fold_job *fold = CONTAINER_OF(job, struct fold_job, job);
     fold->meter->fold_flying = false;
     fold->meter->stats.folded_rows += fold->folded;
+    if (!error) {
+        fold->meter->stats.fold_us = clock_mono_us();
+        fold->meter->stats.fold_waiting = fold->waiting;
+    }
+    upkeep_start(fold->meter);
     if (error) log_event(LOG_WARN, "fold_failed", "%s", err_name(error));
     free(fold);
 }
@@ -178,7 +196,5 @@ void background_start(struct meter *meter)
     if (meter->state != METER_SERVING || now_us - meter->heartbeat_us < PERIOD_US) return;
     meter->heartbeat_us = now_us;
     leases_housekeep(meter);
-    /* The fold holds the node's row in share mode: a heartbeat beside it would queue for that row,
-     * and every insert behind the heartbeat. So they take turns; a fold is bounded in time. */
-    if (!meter->heartbeat_flying && !meter->fold_flying) beat_submit(meter, NULL);
+    if (!meter->heartbeat_flying) beat_submit(meter, NULL);
 }

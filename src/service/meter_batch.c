@@ -1,7 +1,8 @@
-/* Batches: what is decided is closed into a batch, the flusher reads the feed and inserts the
- * journal row, then the answers go out. Loop thread, but for batch_run. One batch is under way at a
- * time, the next one fills meanwhile. A batch is closed before its feed read is sent; when the feed
- * has news, the calls it may concern are decided again before anything is inserted. */
+/* Batches: what is decided is closed into a batch, the flusher inserts the journal row while the
+ * feed stands still, then the answers go out. Loop thread, but for batch_run. One batch is under
+ * way at a time, the next one fills meanwhile. A batch is closed before anything is sent for it;
+ * when the feed has news, the calls they may concern are decided again before anything is inserted.
+ */
 #include "service/meter_private.h"
 
 #include "base/clock.h"
@@ -9,7 +10,22 @@
 
 #include <stdlib.h>
 
-enum { CARRY_MAX = 65536, CARRY_WAIT_US = 1000 * 1000, FEED_IDLE_US = 50 * 1000 };
+enum {
+    CARRY_MAX = 65536,
+    CARRY_ENOUGH = 2048,
+    CARRY_WAIT_US = 100 * 1000,
+    FEED_IDLE_US = 50 * 1000,
+    FAILED_AGAIN_US = 20 * 1000,
+    FAILED_LOG_US = 1000 * 1000,
+};
+
+static void last_use_take(struct journal_entry *into, const struct journal_entry *later)
+{
+    if (!later->last_used_ms) return;
+    into->last_used_ms = later->last_used_ms;
+    into->network_length = later->network_length;
+    memcpy(into->network, later->network, sizeof into->network);
+}
 
 enum err carry_add(struct meter *meter, const struct journal_entry *entry)
 {
@@ -17,12 +33,14 @@ enum err carry_add(struct meter *meter, const struct journal_entry *entry)
     for (size_t i = meter->carry_count, looked = 0; i && looked < 8; i--, looked++) {
         struct journal_entry *other = &meter->carry[i - 1];
         if (other->secret_id != entry->secret_id || other->hour != entry->hour ||
-            other->period_start != entry->period_start)
+            other->period_start != entry->period_start || other->flags != entry->flags)
             continue;
         other->units += entry->units;
+        other->allowed += entry->allowed;
         other->denied_quota += entry->denied_quota;
         other->denied_rate += entry->denied_rate;
         other->denied_other += entry->denied_other;
+        last_use_take(other, entry);
         return ERR_OK;
     }
     if (meter->carry_count == meter->carry_room) {
@@ -47,22 +65,44 @@ static enum err batch_run(struct db *db, struct db_job *job)
         batch->connection_changed = true;
         return ERR_DB_LOST;
     }
+    bool written = false;
+    batch->insert_sent = batch->payload.length != 0;
+    if (batch->payload.length && !batch->feed_done) {
+        enum err error =
+            journal_insert_at(db, batch->id, buf_span(&batch->payload), batch->from, &written);
+        if (error || written) return error;
+    }
     if (!batch->feed_done) {
         enum err error = feed_read(db, batch->from, &batch->arena, &batch->feed);
         if (error || batch->feed.count) return error;
     }
     if (!batch->payload.length) return ERR_OK;
-    batch->insert_sent = true;
     return journal_insert(db, batch->id, buf_span(&batch->payload));
 }
 
 /* ---- loop ---- */
+static void orphan_release(struct meter_orphan *orphan)
+{
+    for (int i = 0; i < VERIFY_BUDGETS; i++)
+        if (orphan->budgets[i]) orphan->budgets[i]->orphans--;
+}
+
+/* Back to the leases it was charged to, unless they are of an incarnation that ended. */
+static void orphan_give_back(const struct meter_orphan *orphan)
+{
+    for (int i = 0; i < VERIFY_BUDGETS; i++) {
+        struct meter_budget *budget = orphan->budgets[i];
+        if (budget && orphan->incarnation == budget->incarnation)
+            budget->spent += (uint64_t)orphan->refund.units; /* negative */
+    }
+}
+
 void batch_end(struct meter *meter, struct meter_batch **batch)
 {
     (void)meter;
     if (!*batch) return;
     for (size_t i = 0; i < (*batch)->orphan_count; i++)
-        (*batch)->orphans[i].budget->orphans--;
+        orphan_release(&(*batch)->orphans[i]);
     buf_done(&(*batch)->payload);
     arena_done(&(*batch)->arena);
     free((*batch)->entries);
@@ -93,9 +133,13 @@ static void carry_take(struct meter *meter, struct meter_batch *batch)
 
 static void carry_return(struct meter *meter, struct meter_batch *batch)
 {
-    for (size_t i = 0; i < batch->carry_count; i++)
-        if (carry_add(meter, &batch->entries[i]) != ERR_OK)
-            log_event(LOG_ERROR, "carry_full", "counts of denied calls were dropped");
+    bool left = batch->id.incarnation != meter->incarnation;
+    for (size_t i = 0; i < batch->carry_count; i++) {
+        struct journal_entry *entry = &batch->entries[i];
+        if (left) entry->flags |= JOURNAL_UNLEASED; /* its lease is settled by the fold */
+        if (carry_add(meter, entry) != ERR_OK)
+            log_event(LOG_ERROR, "carry_full", "counts of answered calls were dropped");
+    }
     free(batch->entries);
     batch->entries = NULL;
     batch->carry_count = 0;
@@ -119,7 +163,8 @@ static void batch_encode(struct meter_batch *batch)
         if (!secret->key || call->code == VERIFY_UNAVAILABLE) continue;
         struct journal_entry entry = call_entry(call);
         struct journal_entry *same = secret->entry ? &entries[secret->entry - 1] : NULL;
-        if (!same || same->hour != entry.hour || same->period_start != entry.period_start) {
+        if (!same || same->hour != entry.hour || same->period_start != entry.period_start ||
+            same->flags != entry.flags) {
             entries[count++] = entry;
             secret->entry = (unsigned)count;
             continue;
@@ -129,10 +174,7 @@ static void batch_encode(struct meter_batch *batch)
         same->denied_quota += entry.denied_quota;
         same->denied_rate += entry.denied_rate;
         same->denied_other += entry.denied_other;
-        if (!entry.last_used_ms) continue;
-        same->last_used_ms = entry.last_used_ms;
-        same->network_length = entry.network_length;
-        memcpy(same->network, entry.network, sizeof same->network);
+        last_use_take(same, &entry);
     }
     struct journal_writer writer;
     journal_encode_begin(&writer, &batch->payload);
@@ -146,20 +188,29 @@ static void batch_encode(struct meter_batch *batch)
     if (entries != stack) free(entries);
 }
 
-static bool batch_has_allowed(const struct meter_batch *batch)
+/* Whether an answer waits for the insert. */
+static bool batch_awaits_insert(const struct meter_batch *batch)
 {
-    for (struct list *at = batch->calls.next; at != &batch->calls; at = at->next)
-        if (CONTAINER_OF(at, struct verify_call, link)->code == VERIFY_VALID) return true;
+    for (struct list *at = batch->calls.next; at != &batch->calls; at = at->next) {
+        const struct verify_call *call = CONTAINER_OF(at, struct verify_call, link);
+        if (call->code == VERIFY_VALID && !call->by_memory) return true;
+    }
     return false;
 }
 
-/* Denied calls alone need the feed read, not the insert: their counts go with a later one. */
+/* Counts of answered calls are kept for a moment, not for long and not many. */
+static bool carry_is_due(const struct meter *meter, int64_t now_us)
+{
+    return meter->carry_count && (now_us - meter->carry_since_us > CARRY_WAIT_US ||
+                                  meter->carry_count > CARRY_ENOUGH || meter->stop_asked);
+}
+
+/* Denied calls, and those of tiers with ack = memory, need the feed read, not the insert: their
+ * counts go with a later one. */
 static void batch_prepare(struct meter *meter, struct meter_batch *batch)
 {
-    int64_t now_us = clock_mono_us();
-    bool carry_due = meter->carry_count && now_us - meter->carry_since_us > CARRY_WAIT_US;
     buf_clear(&batch->payload);
-    if (!batch_has_allowed(batch) && !carry_due) return;
+    if (!batch_awaits_insert(batch) && !carry_is_due(meter, clock_mono_us())) return;
     carry_take(meter, batch);
     batch_encode(batch);
     batch->id = (struct journal_id){meter->node, meter->incarnation, ++meter->seq};
@@ -187,9 +238,9 @@ void batch_start(struct meter *meter)
     if (meter->flying || meter->unresolved) return;
     if (meter->state != METER_SERVING && meter->state != METER_STOPPING) return;
     int64_t now_us = clock_mono_us();
-    bool carry_due =
-        meter->carry_count && (meter->stop_asked || now_us - meter->carry_since_us > CARRY_WAIT_US);
-    if (list_empty(&meter->open) && !carry_due && now_us - meter->feed_idle_us < FEED_IDLE_US)
+    if (now_us < meter->batch_retry_us) return;
+    if (list_empty(&meter->open) && !carry_is_due(meter, now_us) &&
+        now_us - meter->feed_idle_us < FEED_IDLE_US)
         return;
     struct meter_batch *batch = batch_new(meter);
     if (!batch) return;
@@ -200,48 +251,57 @@ void batch_start(struct meter *meter)
     batch_send(meter, batch);
 }
 
-static void denied_carry(struct meter *meter, const struct verify_call *call)
+/* The call is answered, its counts go with a later insert. */
+static void answered_carry(struct meter *meter, const struct verify_call *call)
 {
-    if (!call->secret->key || call->code == VERIFY_VALID || call->code == VERIFY_UNAVAILABLE)
-        return;
+    if (!call->secret->key || call->code == VERIFY_UNAVAILABLE) return;
     struct journal_entry entry = call_entry(call);
     if (carry_add(meter, &entry) != ERR_OK)
-        log_event(LOG_ERROR, "carry_full", "counts of denied calls were dropped");
-}
-
-/* Everything is through: the answers go out. */
-void batch_answer(struct meter *meter, struct meter_batch *batch)
-{
-    bool inserted = batch->payload.length != 0;
-    meter->stats.batches++;
-    if (inserted) {
-        meter->stats.inserts++;
-        meter->stats.commit_us_total += (uint64_t)(clock_mono_us() - batch->closed_us);
-    }
-    for (struct list *link; (link = list_shift(&batch->calls));) {
-        struct verify_call *call = CONTAINER_OF(link, struct verify_call, link);
-        call->batch = NULL;
-        if (!inserted) denied_carry(meter, call);
-        meter->stats.batched_calls++;
-        call_answer(meter, call, call->code);
-    }
-    /* A charge whose caller was answered 503 meanwhile is given back with the next insert. */
-    for (size_t i = 0; inserted && i < batch->orphan_count; i++) {
-        struct meter_orphan *orphan = &batch->orphans[i];
-        if (carry_add(meter, &orphan->refund) != ERR_OK) continue; /* stays charged */
-        orphan->budget->spent += (uint64_t)orphan->refund.units;   /* negative: given back */
-    }
-    batch_end(meter, &batch);
+        log_event(LOG_ERROR, "carry_full", "counts of answered calls were dropped");
 }
 
 /* Charges of callers answered 503 meanwhile, which now will not be written. */
 static void orphans_uncharge(struct meter_batch *batch)
 {
     for (size_t i = 0; i < batch->orphan_count; i++) {
-        batch->orphans[i].budget->spent += (uint64_t)batch->orphans[i].refund.units;
-        batch->orphans[i].budget->orphans--;
+        struct meter_orphan *orphan = &batch->orphans[i];
+        orphan_give_back(orphan);
+        orphan_release(orphan);
     }
     batch->orphan_count = 0;
+}
+
+/* Everything is through: the answers go out. */
+void batch_answer(struct meter *meter, struct meter_batch *batch)
+{
+    bool inserted = batch->payload.length != 0;
+    uint64_t calls_before = meter->stats.batched_calls;
+    meter->stats.batches++;
+    if (inserted) {
+        meter->stats.inserts++;
+        meter->stats.insert_us = clock_mono_us();
+        histogram_add(&meter->stats.commit_us,
+                      (uint64_t)(meter->stats.insert_us - batch->closed_us));
+    }
+    for (struct list *link; (link = list_shift(&batch->calls));) {
+        struct verify_call *call = CONTAINER_OF(link, struct verify_call, link);
+        call->batch = NULL;
+        if (!inserted) answered_carry(meter, call);
+        call_counted(call);
+        meter->stats.batched_calls++;
+        call_answer(meter, call, call->code);
+    }
+    if (meter->stats.batched_calls != calls_before)
+        histogram_add(&meter->stats.batch_calls, meter->stats.batched_calls - calls_before);
+    if (!inserted) orphans_uncharge(batch);
+    /* A charge whose caller was answered 503 meanwhile is given back with the next insert. */
+    for (size_t i = 0; i < batch->orphan_count; i++) {
+        struct meter_orphan *orphan = &batch->orphans[i];
+        if (orphan->incarnation != meter->incarnation) orphan->refund.flags |= JOURNAL_UNLEASED;
+        if (carry_add(meter, &orphan->refund) == ERR_OK) /* else it stays charged */
+            orphan_give_back(orphan);
+    }
+    batch_end(meter, &batch);
 }
 
 /* Nothing was written: every call is decided again, charges are taken back. */
@@ -261,8 +321,10 @@ void batch_undo(struct meter *meter, struct meter_batch *batch)
 static bool call_is_stale(const struct meter *meter, const struct verify_call *call)
 {
     if (!secret_is_current(meter, call->secret) || meter->tiers_stale) return true;
-    if (call->code == VERIFY_QUOTA_EXCEEDED && !call->budget->exceeded) return true;
-    return call->budget && call->budget->void_;
+    if (call->code == VERIFY_QUOTA_EXCEEDED && !call->denied_by->exceeded) return true;
+    for (int i = 0; i < VERIFY_BUDGETS; i++)
+        if (call->budgets[i] && call->budgets[i]->void_) return true;
+    return false;
 }
 
 /* Moves the calls of `from` that the feed's news may concern to `stale`, their charges taken back.
@@ -287,6 +349,12 @@ static void stale_take(const struct meter *meter, struct list *from, struct list
 static void batch_feed_news(struct meter *meter, struct meter_batch *batch)
 {
     feed_apply(meter, &batch->feed);
+    if (meter->fenced) { /* whose units these were may have been given to others */
+        log_event(LOG_WARN, "fenced", "this node was fenced; joining anew");
+        meter_join(meter);
+        batch_undo(meter, batch);
+        return;
+    }
     struct list stale;
     list_init(&stale);
     stale_take(meter, &batch->calls, &stale);
@@ -299,11 +367,25 @@ static void batch_feed_news(struct meter *meter, struct meter_batch *batch)
     batch_send(meter, batch);
 }
 
+/* The server answers, but does not write: a full disk, say. Its calls will be in the next batch,
+ * and that one would fail as well: not so soon that this fills two logs, on what may be the same
+ * disk. */
+static void batch_failed(struct meter *meter, enum err error)
+{
+    int64_t now_us = clock_mono_us();
+    if (error != ERR_DB_RETRY) meter->batch_retry_us = now_us + FAILED_AGAIN_US;
+    if (meter->batch_failed_us && now_us - meter->batch_failed_us < FAILED_LOG_US) return;
+    meter->batch_failed_us = now_us;
+    log_event(LOG_WARN, "batch_failed", "%s", err_name(error));
+}
+
 static void batch_done(struct db_job *job, enum err error)
 {
     struct meter_batch *batch = CONTAINER_OF(job, struct meter_batch, job);
     struct meter *meter = batch->meter;
     meter->flying = NULL;
+    if (!error) meter->stats.feed_us = batch->closed_us; /* known as it stood then */
+    if (!error && !batch->feed_done) meter->feed_read_us = batch->closed_us;
     if (!error && batch->feed.count && !batch->feed_done) {
         batch_feed_news(meter, batch);
         return;
@@ -324,9 +406,9 @@ static void batch_done(struct db_job *job, enum err error)
         return;
     }
     if (error == ERR_FENCED)
-        log_event(LOG_ERROR, "fenced", "this node was fenced");
+        log_event(LOG_WARN, "fenced", "this node was fenced; joining anew");
     else if (!lost)
-        log_event(LOG_WARN, "batch_failed", "%s", err_name(error));
+        batch_failed(meter, error);
     if (error == ERR_FENCED)
         meter_join(meter);
     else if (lost)
@@ -334,13 +416,14 @@ static void batch_done(struct db_job *job, enum err error)
     batch_undo(meter, batch);
 }
 
-/* The call is about to be answered 503 while its batch is under way. */
+/* The call is about to be answered 503 while its batch is under way: what the batch writes of it is
+ * taken back once that is known. */
 void batch_orphan(struct meter *meter, struct verify_call *call)
 {
     (void)meter;
     struct meter_batch *batch = call->batch;
     call->batch = NULL;
-    if (!call->charged) return;
+    if (!call->secret->key || call->code == VERIFY_UNAVAILABLE) return;
     if (batch->orphan_count == batch->orphan_room) {
         size_t room = batch->orphan_room ? batch->orphan_room * 2 : 64;
         struct meter_orphan *more = realloc(batch->orphans, room * sizeof *more);
@@ -350,9 +433,13 @@ void batch_orphan(struct meter *meter, struct verify_call *call)
     }
     struct journal_entry refund = call_entry(call);
     refund.units = -refund.units;
-    refund.allowed = 0;
+    refund.flags = (uint8_t)((refund.flags & ~JOURNAL_ACTIVE) | JOURNAL_TAKEN_BACK);
     refund.last_used_ms = 0;
-    batch->orphans[batch->orphan_count++] = (struct meter_orphan){call->budget, refund};
-    call->budget->orphans++;
+    struct meter_orphan *orphan = &batch->orphans[batch->orphan_count++];
+    *orphan = (struct meter_orphan){.refund = refund, .incarnation = call->charged_in};
+    for (int i = 0; i < VERIFY_BUDGETS; i++) {
+        orphan->budgets[i] = call->budgets[i];
+        if (orphan->budgets[i]) orphan->budgets[i]->orphans++;
+    }
     call->charged = 0;
 }

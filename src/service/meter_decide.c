@@ -27,6 +27,11 @@ const char *verify_code_name(enum verify_code code)
     return code_names[code];
 }
 
+static const char *text_or(const char *text, const char *otherwise)
+{
+    return text ? text : otherwise;
+}
+
 /* Fills what the caller may show. Called right before done, while the key is pinned. */
 static void call_describe(struct meter *meter, struct verify_call *call)
 {
@@ -36,41 +41,54 @@ static void call_describe(struct meter *meter, struct verify_call *call)
     call->rate_count = 0;
     if (!key || call->code == VERIFY_NOT_FOUND || call->code == VERIFY_UNAVAILABLE) return;
     struct meter_customer *customer = key->customer;
-    call->key = (struct verify_key){.key_id = key->id,
-                                    .customer_id = customer->id,
-                                    .external_id = customer->external_id,
-                                    .tier = customer->tier ? customer->tier->tier.slug : "",
-                                    .permissions = key->permissions,
-                                    .metadata_json = key->metadata_json,
-                                    .live = key->live,
-                                    .secret_expires_at = secret->expires_at,
-                                    .key_expires_at = key->expires_at};
+    const struct meter_extras *extras = key->extras;
+    call->key =
+        (struct verify_key){.key_id = key->id,
+                            .customer_id = customer->id,
+                            .external_id = customer->external_id,
+                            .tier = customer->tier ? customer->tier->slug : "",
+                            .permissions = text_or(extras ? extras->permissions : NULL, ""),
+                            .metadata_json = text_or(extras ? extras->metadata_json : NULL, "{}"),
+                            .live = key->live,
+                            .secret_expires_at = secret->expires_at,
+                            .key_expires_at = key->expires_at};
     if (!customer->tier) return;
-    unsigned count;
-    const struct rate_limit *limits = key_limits(meter, key, &count);
+    struct rate_state *states;
+    const struct limit_set *set = key_limits(meter, key, &states);
     int64_t now_us = clock_mono_us();
-    for (unsigned i = 0; i < count; i++) {
-        call->rate_limits[i] = limits[i];
-        rate_check(&limits[i], &key->states[i], now_us, &call->rates[i]);
+    for (unsigned i = 0; set && i < set->count; i++) {
+        call->rate_limits[i] = set->limits[i];
+        rate_check(&set->limits[i], &states[i], now_us, &call->rates[i]);
+        call->rate_count = i + 1;
     }
-    call->rate_count = count;
 }
 
-static void quota_describe(struct verify_call *call)
+static bool quota_view(const struct meter_budget *budget, const struct period *period,
+                       struct verify_quota *view)
 {
-    const struct meter_budget *budget = call->budget;
-    call->quota = (struct verify_quota){0};
-    if (!budget || !budget->known || call->code == VERIFY_UNAVAILABLE) return;
+    if (!budget || !budget->known) return false;
     int64_t used = budget->claimed - (int64_t)budget_unspent(budget);
-    call->quota = (struct verify_quota){
+    *view = (struct verify_quota){
         .known = true,
-        .limited = budget->limited,
+        .limited = budget->has_limit,
         .limit = budget->limit,
         .used = used > 0 ? (uint64_t)used : 0,
         .period_start = budget->key.period_start,
-        .resets_at = period_month_next(budget->key.period_start),
+        .resets_at = period->next_ms,
     };
-    if (budget->limit > call->quota.used) call->quota.remaining = budget->limit - call->quota.used;
+    if (budget->limit > view->used) view->remaining = budget->limit - view->used;
+    return true;
+}
+
+/* The customer's quota, or the key's cap where that leaves less. */
+static void quota_describe(struct verify_call *call)
+{
+    struct verify_quota cap;
+    call->quota = (struct verify_quota){0};
+    if (call->code == VERIFY_UNAVAILABLE) return;
+    quota_view(call->budgets[VERIFY_BUDGET_QUOTA], &call->period, &call->quota);
+    if (!quota_view(call->budgets[VERIFY_BUDGET_CAP], &call->period, &cap) || !cap.limited) return;
+    if (!call->quota.limited || cap.remaining < call->quota.remaining) call->quota = cap;
 }
 
 static void call_unpin(struct verify_call *call)
@@ -92,26 +110,34 @@ void call_answer(struct meter *meter, struct verify_call *call, enum verify_code
         call->retry_after_s = wait_ms > 0 ? (unsigned)((wait_ms + 999) / 1000) : 1;
     }
     meter->stats.codes[code]++;
+    if (code == VERIFY_UNAVAILABLE) meter->stats.unavailable[call->cause]++;
+    histogram_add(&meter->stats.answer_us, (uint64_t)(clock_mono_us() - call->arrived_us));
     call_unpin(call);
     call->done(call);
 }
 
 void call_uncharge(struct verify_call *call)
 {
-    if (call->charged) call->budget->spent -= call->charged;
+    /* What a former incarnation's lease was charged is settled by the fold, not given back here. */
+    for (int i = 0; call->charged && i < VERIFY_BUDGETS; i++) {
+        struct meter_budget *budget = call->budgets[i];
+        if (budget && call->charged_in == budget->incarnation) budget->spent -= call->charged;
+    }
     call->charged = 0;
     struct meter_key *key = call->secret ? call->secret->key : NULL;
-    if (call->rate_charged && key && key->merged)
-        for (unsigned i = 0; i < key->state_count; i++)
-            rate_refund(&key->merged[i], &key->states[i]);
+    unsigned count = 0;
+    struct rate_state *states = key ? key_states(key, &count) : NULL;
+    for (unsigned i = 0; call->rate_charged && i < count; i++)
+        rate_refund(&states[i]);
     call->rate_charged = false;
 }
 
 static bool network_allows(const struct meter_key *key, const struct address *address)
 {
-    if (!key->network_count) return true;
-    for (unsigned i = 0; i < key->network_count && address->length; i++)
-        if (network_contains(&key->networks[i], address)) return true;
+    const struct meter_extras *extras = key->extras;
+    if (!extras || !extras->network_count) return true;
+    for (unsigned i = 0; i < extras->network_count && address->length; i++)
+        if (network_contains(&extras->networks[i], address)) return true;
     return false;
 }
 
@@ -127,19 +153,20 @@ static enum verify_code status_decide(const struct verify_call *call, int64_t no
     if (key->expires_at && now_ms >= key->expires_at) return VERIFY_EXPIRED;
     if (secret->expires_at && now_ms >= secret->expires_at) return VERIFY_EXPIRED;
     if (!network_allows(key, &call->address)) return VERIFY_IP_NOT_ALLOWED;
-    if (!permission_all(span_text(key->permissions ? key->permissions : ""), call->permissions))
+    const char *granted = text_or(key->extras ? key->extras->permissions : NULL, "");
+    if (!permission_all(span_text(granted), call->permissions))
         return VERIFY_INSUFFICIENT_PERMISSIONS;
     return VERIFY_VALID;
 }
 
 static enum verify_code rate_decide(struct meter *meter, struct verify_call *call, int64_t now_us)
 {
-    struct meter_key *key = call->secret->key;
-    unsigned count;
-    const struct rate_limit *limits = key_limits(meter, key, &count);
-    for (unsigned i = 0; i < count; i++) {
+    struct rate_state *states;
+    const struct limit_set *set = key_limits(meter, call->secret->key, &states);
+    if (!set) return VERIFY_UNAVAILABLE;
+    for (unsigned i = 0; i < set->count; i++) {
         struct rate_view view;
-        rate_check(&limits[i], &key->states[i], now_us, &view);
+        rate_check(&set->limits[i], &states[i], now_us, &view);
         if (view.allowed) continue;
         if (view.retry_after_seconds > call->retry_after_s)
             call->retry_after_s = view.retry_after_seconds;
@@ -149,11 +176,10 @@ static enum verify_code rate_decide(struct meter *meter, struct verify_call *cal
 
 static void rate_charge_all(struct meter *meter, struct verify_call *call, int64_t now_us)
 {
-    struct meter_key *key = call->secret->key;
-    unsigned count;
-    const struct rate_limit *limits = key_limits(meter, key, &count);
-    for (unsigned i = 0; i < count; i++)
-        rate_charge(&limits[i], &key->states[i], now_us);
+    struct rate_state *states;
+    const struct limit_set *set = key_limits(meter, call->secret->key, &states);
+    for (unsigned i = 0; set && i < set->count; i++)
+        rate_charge(&set->limits[i], &states[i], now_us);
     call->rate_charged = true;
 }
 
@@ -164,10 +190,10 @@ static void call_join_batch(struct meter *meter, struct verify_call *call, enum 
     list_append(&meter->open, &call->link);
 }
 
-/* Takes the units, or says why not yet. False: the call now waits for its budget. */
-static bool quota_decide(struct meter *meter, struct verify_call *call, enum verify_code *code)
+/* Whether the units are there, or why not yet. False: the call now waits for this budget. */
+static bool budget_decide(struct meter *meter, struct verify_call *call,
+                          struct meter_budget *budget, enum verify_code *code)
 {
-    struct meter_budget *budget = call->budget;
     if (!call->cost && budget->known && !budget->void_) return true;
     bool may_spend = budget->known && !budget->frozen && !budget->void_ && !budget->release;
     if (may_spend && list_empty(&budget->waiters) && budget_unspent(budget) >= call->cost)
@@ -175,17 +201,56 @@ static bool quota_decide(struct meter *meter, struct verify_call *call, enum ver
     if (may_spend && budget->exceeded && budget_unspent(budget) < call->cost &&
         (int64_t)call->cost > budget->available + (int64_t)budget_unspent(budget)) {
         *code = VERIFY_QUOTA_EXCEEDED;
+        call->denied_by = budget;
         return true;
     }
     lease_want(meter, budget, call);
     return false;
 }
 
+/* Nothing is taken before all of them have the units: a call never holds some while it waits. */
+static bool quota_decide(struct meter *meter, struct verify_call *call, enum verify_code *code)
+{
+    for (int i = 0; i < VERIFY_BUDGETS && *code == VERIFY_VALID; i++)
+        if (call->budgets[i] && !budget_decide(meter, call, call->budgets[i], code)) return false;
+    return true;
+}
+
+static void quota_charge(struct meter *meter, struct verify_call *call, int64_t now_us)
+{
+    for (int i = 0; i < VERIFY_BUDGETS; i++) {
+        struct meter_budget *budget = call->budgets[i];
+        if (!budget) continue;
+        if (call->cost) budget_spend(budget, call->cost, now_us);
+        lease_refill(meter, budget);
+    }
+    call->charged = call->cost;
+    call->charged_in = meter->incarnation;
+}
+
+/* Finds what the call counts against. False: no memory. */
+static bool budgets_find(struct meter *meter, struct verify_call *call)
+{
+    struct meter_key *key = call->secret->key;
+    struct meter_budget **budgets = call->budgets;
+    call->period = *customer_period(key->customer, call->decided_ms);
+    memset(budgets, 0, sizeof call->budgets);
+    if (key->live) budgets[VERIFY_BUDGET_QUOTA] = budget_get(meter, key->customer, &call->period);
+    bool capped = key->extras && key->extras->capped;
+    if (capped) budgets[VERIFY_BUDGET_CAP] = cap_get(meter, key, &call->period);
+    for (int i = 0; i < VERIFY_BUDGETS; i++)
+        if (budgets[i]) budgets[i]->touched_us = clock_mono_us();
+    return (!key->live || budgets[VERIFY_BUDGET_QUOTA]) && (!capped || budgets[VERIFY_BUDGET_CAP]);
+}
+
 void call_decide(struct meter *meter, struct verify_call *call)
 {
     struct meter_secret *secret = call->secret;
     if (!secret_is_current(meter, secret)) {
-        load_want(meter, call, secret);
+        if (meter->sources_stale)
+            load_tiers_want(meter, call);
+        else
+            load_want(meter, call, secret);
         return;
     }
     if (secret->key && (meter->tiers_stale || !secret->key->customer->tier)) {
@@ -195,12 +260,10 @@ void call_decide(struct meter *meter, struct verify_call *call)
     call->decided_ms = clock_wall_ms();
     call->retry_after_s = 0;
     enum verify_code code = status_decide(call, call->decided_ms);
-    if (secret->key)
-        call->budget =
-            budget_get(meter, secret->key->customer, period_month_start(call->decided_ms));
-    if (call->budget) call->budget->touched_us = clock_mono_us();
-    if (code != VERIFY_VALID || !call->budget) {
-        call_join_batch(meter, call, secret->key && !call->budget ? VERIFY_UNAVAILABLE : code);
+    call->by_memory = false;
+    if (secret->key && !budgets_find(meter, call)) code = VERIFY_UNAVAILABLE;
+    if (code != VERIFY_VALID) {
+        call_join_batch(meter, call, code);
         return;
     }
     int64_t now_us = clock_mono_us();
@@ -208,9 +271,8 @@ void call_decide(struct meter *meter, struct verify_call *call)
     if (code == VERIFY_VALID && !quota_decide(meter, call, &code)) return;
     if (code == VERIFY_VALID) {
         rate_charge_all(meter, call, now_us);
-        if (call->cost) budget_spend(call->budget, call->cost, now_us);
-        call->charged = call->cost;
-        lease_refill(meter, call->budget);
+        quota_charge(meter, call, now_us);
+        call->by_memory = secret->key->customer->tier->ack == ACK_MEMORY;
     }
     call_join_batch(meter, call, code);
 }
@@ -224,6 +286,17 @@ void calls_decide(struct meter *meter, struct list *calls)
         call_decide(meter, CONTAINER_OF(link, struct verify_call, link));
 }
 
+static uint32_t hour_of(const struct verify_call *call)
+{
+    return (uint32_t)(call->decided_ms / HOUR_MS);
+}
+
+void call_counted(const struct verify_call *call)
+{
+    struct meter_key *key = call->secret->key;
+    if (key && call->code == VERIFY_VALID) key->active_hour = hour_of(call);
+}
+
 struct journal_entry call_entry(const struct verify_call *call)
 {
     const struct meter_secret *secret = call->secret;
@@ -232,14 +305,17 @@ struct journal_entry call_entry(const struct verify_call *call)
         .key_id = secret->key->id,
         .customer_id = secret->key->customer->id,
         .hour = period_hour_start(call->decided_ms),
-        .period_start = period_month_start(call->decided_ms),
+        .period_start = call->period.start_ms,
         .units = (int64_t)call->charged,
         .allowed = call->code == VERIFY_VALID,
         .denied_quota = call->code == VERIFY_QUOTA_EXCEEDED,
         .denied_rate = call->code == VERIFY_RATE_LIMITED,
     };
+    if (!secret->key->live) entry.flags |= JOURNAL_QUOTA_FREE;
+    if (call->budgets[VERIFY_BUDGET_CAP]) entry.flags |= JOURNAL_CAPPED;
     entry.denied_other = !entry.allowed && !entry.denied_quota && !entry.denied_rate;
     if (!entry.allowed) return entry;
+    if (secret->key->active_hour != hour_of(call)) entry.flags |= JOURNAL_ACTIVE;
     struct address prefix;
     entry.last_used_ms = call->decided_ms;
     address_prefix(&call->address, &prefix);

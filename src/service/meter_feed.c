@@ -12,7 +12,9 @@
 static void key_changed(struct meter *meter, uint64_t id)
 {
     struct meter_key *key = table_find(&meter->keys, table_mix(id), &id);
-    if (key) key->generation++;
+    if (!key) return;
+    key->generation++;
+    if (key->extras && key->extras->cap) budget_void(key->extras->cap);
 }
 
 void budget_void(struct meter_budget *budget)
@@ -71,7 +73,10 @@ static void row_apply(struct meter *meter, const struct feed_row *row, uint64_t 
     meter->ring[position % FEED_RING] = (struct feed_memory){position, *row};
     switch (row->kind) {
     case FEED_START:
+        break;
     case FEED_FENCE:
+        if (row->subject == ((uint64_t)meter->node << 32 | meter->incarnation))
+            meter->fenced = true;
         break;
     case FEED_KEY:
         key_changed(meter, row->subject);
@@ -88,6 +93,12 @@ static void row_apply(struct meter *meter, const struct feed_row *row, uint64_t 
         break;
     case FEED_HASH:
         hash_appeared(meter, row);
+        key_changed(meter, row->subject);
+        break;
+    case FEED_IMPORT:
+        imports_known(meter);
+        meter->import_generation++;
+        meter->sources_stale |= row->slug[0] != '\0';
         key_changed(meter, row->subject);
         break;
     case FEED_ASK:
@@ -134,6 +145,8 @@ static bool row_names(const struct feed_row *feed, const struct key_load_row *ro
         return row->found && feed->subject == row->key_id;
     case FEED_CUSTOMER:
         return row->found && feed->subject == row->customer_id;
+    case FEED_IMPORT:
+        return !row->found || feed->subject == row->key_id;
     case FEED_HASH:
         return (row->found && feed->subject == row->key_id) ||
                (feed->has_hash && !memcmp(feed->hash, row->hash, sizeof feed->hash));
@@ -151,11 +164,16 @@ bool feed_names_row(const struct meter *meter, uint64_t position, const struct k
     return false;
 }
 
+static bool names_tiers(const struct feed_row *row)
+{
+    return row->kind == FEED_TIER || (row->kind == FEED_IMPORT && row->slug[0]);
+}
+
 bool feed_names_tiers(const struct meter *meter, uint64_t position)
 {
     if (position >= meter->applied.position) return false;
     if (position + 1 < meter->ring_from) return true;
     for (uint64_t at = position + 1; at <= meter->applied.position; at++)
-        if (meter->ring[at % FEED_RING].row.kind == FEED_TIER) return true;
+        if (names_tiers(&meter->ring[at % FEED_RING].row)) return true;
     return false;
 }

@@ -96,6 +96,12 @@ static void take_fill(struct meter *meter, struct meter_budget *budget, struct l
     else
         take->want = budget_want(meter, budget, all);
     if (!take->hand_back) take->need = 0;
+    if (budget->fresh) {
+        /* What this incarnation spent of it stands in the row alone. Only reading it is a take
+         * whose outcome may be unknown without harm. */
+        take->hand_back = false;
+        take->need = take->want = 0;
+    }
     budget->frozen = take->hand_back;
 }
 
@@ -103,6 +109,18 @@ static enum err takes_run(struct db *db, struct db_job *job)
 {
     struct take_job *take = CONTAINER_OF(job, struct take_job, job);
     return lease_take(db, take->node, take->incarnation, take->now_ms, take->takes, take->count);
+}
+
+/* What an incarnation finds in a row that it had dropped from memory was counted when it was taken.
+ */
+static void take_count(struct meter_stats *stats, const struct meter_budget *budget,
+                       const struct lease_take *take)
+{
+    if (take->fresh) return;
+    if (take->granted >= budget->granted)
+        stats->lease_units_taken += take->granted - budget->granted;
+    else
+        stats->lease_units_returned += budget->granted - take->granted;
 }
 
 static void take_apply(struct meter_budget *budget, const struct lease_take *take, bool voided,
@@ -113,6 +131,7 @@ static void take_apply(struct meter_budget *budget, const struct lease_take *tak
     budget->known = true;
     budget->granted = take->granted;
     budget->limited = take->limited;
+    budget->has_limit = take->has_limit;
     budget->limit = take->limit;
     budget->available = take->available;
     budget->claimed = take->claimed;
@@ -144,9 +163,11 @@ static void takes_done(struct db_job *job, enum err error)
     for (size_t i = 0; i < take->count; i++) {
         struct meter_budget *budget = take->budgets[i];
         budget->taking = budget->frozen = false;
-        if (!error && current)
+        if (!error && current) {
+            take_count(&meter->stats, budget, &take->takes[i]);
             take_apply(budget, &take->takes[i], budget->voids != take->voids[i],
                        budget->clears != take->clears[i]);
+        }
         if (budget->asks != take->asks[i]) { /* asked meanwhile: what is unspent goes back */
             budget->release = true;
             take_queue(meter, budget);
@@ -213,14 +234,16 @@ void takes_start(struct meter *meter)
 }
 
 /* After an error somewhere: what a lease row says is to be read again before it is spent from. */
-static void lease_forget(struct meter_budget *budget, bool new_incarnation)
+static void lease_forget(const struct meter *meter, struct meter_budget *budget,
+                         bool new_incarnation)
 {
     budget->known = budget->exceeded = false;
     budget->voids++;
     budget->asked_at = 0;
     budget->retry_us = 0;
     if (!new_incarnation) return;
-    budget->fresh = true;
+    budget->incarnation = meter->incarnation;
+    budget->fresh = false; /* it has no lease yet */
     budget->granted = budget->spent = 0;
 }
 
@@ -228,7 +251,8 @@ void leases_forget(struct meter *meter, bool new_incarnation)
 {
     size_t at = 0;
     for (struct meter_budget *b; (b = table_next(&meter->budgets, &at));)
-        lease_forget(b, new_incarnation);
+        lease_forget(meter, b, new_incarnation);
+    if (new_incarnation) meter->budgets_dropped = false;
 }
 
 static void budget_housekeep(struct meter *meter, struct meter_budget *budget)

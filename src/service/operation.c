@@ -10,6 +10,7 @@
 #include "core/network.h"
 #include "io/http.h"
 #include "service/context.h"
+#include "service/idempotency.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -39,6 +40,7 @@ enum err operation_submit(struct operation *operation)
             address_format(&peer, operation->address);
         text_copy(operation->request_id, sizeof operation->request_id, request->request_id);
     }
+    operation->reservation = reservation_of(request);
     operation->job.run = NULL;
     operation->job.done = operation_finished;
     return db_submit(operation->service->committer, &operation->job);
@@ -67,6 +69,12 @@ void operation_feed_hash(struct operation *operation, uint64_t key_id, const uns
     if (!row) return;
     row->has_hash = true;
     memcpy(row->hash, hash, sizeof row->hash);
+}
+
+void operation_feed_import(struct operation *operation, uint64_t key_id, bool new_source)
+{
+    struct feed_row *row = feed_next(operation, FEED_IMPORT, key_id);
+    if (row && new_source) text_copy(row->slug, sizeof row->slug, "source");
 }
 
 void operation_feed_tier(struct operation *operation, const char *slug)

@@ -9,11 +9,13 @@
 #ifndef KEYMETER_SERVICE_OPERATION_H
 #define KEYMETER_SERVICE_OPERATION_H
 
-#include "io/db.h"
+#include "base/buf.h"
+#include "io/db_pool.h"
 #include "service/problem.h"
 #include "store/feed.h"
 
 struct http_request;
+struct reservation;
 struct service;
 
 enum { OPERATION_FEED_MAX = 32, OPERATION_AUDIT_MAX = 4 };
@@ -26,7 +28,14 @@ struct operation {
     struct problem problem;
     enum err (*run)(struct db *db, struct operation *operation);
     void (*done)(struct operation *operation, enum err error);
-    int64_t now_ms; /* set at each run */
+    /* Of calls that take an Idempotency-Key (service/idempotency.h): the answer of success, written
+     * behind `run` in its transaction, so from the committer's thread. `done` then answers with
+     * `answer`, which is empty without such a key; both may hold a secret: wipe. */
+    int status;
+    void (*write)(struct operation *operation, struct buf *out);
+    struct buf answer;
+    struct reservation *reservation; /* NULL: none */
+    int64_t now_ms;                  /* set at each run */
     /* noted by operation_submit for the audit rows, so that the thread need not read the request:
      */
     char actor[64], address[46], request_id[65];
@@ -44,6 +53,8 @@ MUST_USE enum err operation_submit(struct operation *operation);
 void operation_feed(struct operation *operation, enum feed_kind kind, uint64_t subject);
 void operation_feed_hash(struct operation *operation, uint64_t key_id,
                          const unsigned char hash[32]);
+/* new_source: by a source of hashes that the nodes have to read. */
+void operation_feed_import(struct operation *operation, uint64_t key_id, bool new_source);
 void operation_feed_tier(struct operation *operation, const char *slug);
 /* detail: JSON object text that lives until done, or NULL. */
 void operation_audit(struct operation *operation, const char *action, const char *subject,

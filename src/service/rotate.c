@@ -24,7 +24,8 @@ static enum err next_secret(struct db *db, struct key_change *change, struct api
     row->secret_version++;
     row->rotates_at =
         tier.tier.rotation_days ? change->operation.now_ms + tier.tier.rotation_days * DAY_MS : 0;
-    return key_change_mint(db, &change->operation, row, &change->secret);
+    struct key_secret_row made;
+    return key_change_mint(db, &change->operation, row, &made, &change->secret);
 }
 
 static enum err rotate_apply(struct db *db, struct key_change *change, struct api_key_row *row)

@@ -92,6 +92,8 @@ void entitlement_fill(struct entitlement_row *row, const struct payment_ask *con
     row->period_start = confirmed ? confirmed->period_start : 0;
     row->period_end = confirmed ? confirmed->period_end : 0;
     row->grace_until = 0;
+    if (confirmed && confirmed->period_start)
+        row->months = period_anchor(&row->months, confirmed->period_start, now_ms);
     row->updated_at = now_ms;
 }
 
@@ -112,20 +114,19 @@ static enum err insert_customer(struct db *db, struct signup *signup)
     struct entitlement_row entitlement = {.customer_id = row.id};
     entitlement_fill(&entitlement, signup->requires_payment ? &signup->ask : NULL, signup->tier,
                      signup->reference, operation->now_ms);
+    signup->months = entitlement.months;
     error = entitlement_insert(db, &entitlement);
     if (error != ERR_EXISTS) return error;
     return problem_set(&operation->problem, 409, "payment_reference_used",
                        "This payment reference pays for another customer already.");
 }
 
-static enum err load_views(struct db *db, struct signup *signup)
+static enum err load_customer(struct db *db, struct signup *signup)
 {
     struct customer_name name = {.id = signup->customer_id};
     int64_t now_ms = signup->operation.now_ms;
-    enum err error = customer_view_find(db, signup->operation.service->keyring, &name, now_ms,
-                                        &signup->arena, &signup->customer);
-    if (error || !signup->with_key) return error;
-    return key_view_find(db, signup->key_id, now_ms, &signup->arena, &signup->key_view);
+    return customer_view_find(db, signup->operation.service->keyring, &name, now_ms, &signup->arena,
+                              &signup->customer);
 }
 
 static enum err signup_run(struct db *db, struct operation *operation)
@@ -144,9 +145,9 @@ static enum err signup_run(struct db *db, struct operation *operation)
     operation_feed(operation, FEED_CUSTOMER, signup->customer_id);
     operation_audit(operation, "customer.create", subject, signup->customer_id, NULL);
     if (signup->with_key)
-        error = issue_key(db, operation, &signup->key, signup->customer_id, &tier, &signup->secret,
-                          &signup->key_id);
-    return error ? error : load_views(db, signup);
+        error = issue_key(db, operation, &signup->key, signup->customer_id, &tier, &signup->months,
+                          &signup->arena, &signup->secret, &signup->key_view);
+    return error ? error : load_customer(db, signup);
 }
 
 static void signup_committed(struct operation *operation, enum err error)

@@ -26,7 +26,8 @@ struct signup {
     struct db_job look_job;
     struct payment_ask ask;
     bool requires_payment;
-    uint64_t customer_id, key_id;
+    uint64_t customer_id;
+    struct period_rule months;
     struct arena arena;
 };
 
@@ -38,7 +39,8 @@ void signup_done(struct signup *signup);
 /* The sealed columns of a customer; they live in the arena. NULL texts leave the spans empty. */
 MUST_USE enum err customer_seal(const struct keyring *keyring, const char *email, const char *name,
                                 struct arena *arena, struct customer_row *row);
-/* What a confirmed payment (or none, for a tier that wants none) entitles to. */
+/* What a confirmed payment (or none, for a tier that wants none) entitles to. The months of the
+ * quota follow the payment's period; without one they stay as they are. */
 void entitlement_fill(struct entitlement_row *row, const struct payment_ask *confirmed,
                       const char *tier, const char *reference, int64_t now_ms);
 

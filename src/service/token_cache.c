@@ -20,6 +20,7 @@ struct token_cache {
     uint64_t generation; /* moves whenever something is dropped */
     unsigned count;
     bool loading;
+    int64_t loaded_us;
     uint64_t changes[CHANGES]; /* token ids by generation modulo CHANGES; 0: none */
     struct token_entry *slots[SLOTS];
 };
@@ -53,6 +54,7 @@ void token_cache_clear(struct token_cache *cache)
 {
     cache->changes[++cache->generation % CHANGES] = 0;
     cache->count = 0;
+    cache->loaded_us = 0;
     for (size_t i = 0; i < SLOTS; i++) {
         entry_free(cache->slots[i]);
         cache->slots[i] = NULL;
@@ -121,6 +123,16 @@ const struct token_entry *token_cache_find(struct token_cache *cache, const unsi
     return NULL;
 }
 
+unsigned token_cache_count(const struct token_cache *cache)
+{
+    return cache->count;
+}
+
+int64_t token_cache_loaded_us(const struct token_cache *cache)
+{
+    return cache->loaded_us;
+}
+
 uint64_t token_cache_generation(const struct token_cache *cache)
 {
     return cache->generation;
@@ -170,6 +182,7 @@ static void reload_done(struct db_job *job, enum err error)
     struct token_cache *cache = reload->cache;
     cache->loading = false;
     if (error != ERR_OK) log_event(LOG_WARN, "tokens_not_loaded", "%s", err_name(error));
+    if (error == ERR_OK) cache->loaded_us = clock_mono_us();
     for (size_t i = 0;
          error == ERR_OK && reload->generation == cache->generation && i < reload->count; i++) {
         struct token_entry entry = entry_of(&reload->rows[i]);

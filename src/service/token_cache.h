@@ -8,7 +8,7 @@
 
 #include "base/compiler.h"
 #include "base/err.h"
-#include "io/db.h"
+#include "io/db_pool.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -41,6 +41,9 @@ void token_cache_changed(struct token_cache *cache, uint64_t token_id);
  * token since token_cache_generation gave `since`. */
 uint64_t token_cache_generation(const struct token_cache *cache);
 bool token_cache_changed_since(const struct token_cache *cache, uint64_t since, uint64_t token_id);
+/* How many are held, and when all were last read (clock_mono_us; 0: not since all were dropped). */
+unsigned token_cache_count(const struct token_cache *cache);
+int64_t token_cache_loaded_us(const struct token_cache *cache);
 /* Drops everything (a database connection was lost). */
 void token_cache_clear(struct token_cache *cache);
 

@@ -3,7 +3,9 @@
  * and go together, and exactly one secret of a key has no end. */
 #include "store/api_key.h"
 
+#include "core/period.h"
 #include "io/db.h"
+#include "store/key_word.h"
 
 static struct db_value optional_time(int64_t wall_ms)
 {
@@ -20,17 +22,25 @@ enum err api_key_insert(struct db *db, const struct api_key_row *row)
     static const char sql[] =
         "INSERT INTO api_key (id, customer_id, title, description, environment, label,"
         " permissions, rate_limits, monthly_cap, allowed_networks, metadata, expires_at,"
-        " rotates_at, secret_version, created_at, updated_at)"
-        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
-    return db_execute(
+        " rotates_at, secret_version, created_at, updated_at, tier, held)"
+        " SELECT ?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?, tier, status = 'suspended' FROM entitlement"
+        " WHERE customer_id = ?";
+    static const char activity[] = "INSERT INTO key_activity (key_id, hour) VALUES (?,?)";
+    enum err error = db_execute(
         db, sql,
         DB_VALUES(db_u64(row->id), db_u64(row->customer_id), db_text(row->title),
                   db_text(row->description), db_text(row->environment), db_text(row->label),
                   db_text(row->permissions), db_text(row->rate_limits), cap_of(row),
                   db_text(row->allowed_networks), db_text(row->metadata),
                   optional_time(row->expires_at), optional_time(row->rotates_at),
-                  db_u64(row->secret_version), db_i64(row->created_at), db_i64(row->updated_at)),
+                  db_u64(row->secret_version), db_i64(row->created_at), db_i64(row->updated_at),
+                  db_u64(row->customer_id)),
         NULL);
+    if (!error)
+        error = db_execute(db, activity,
+                           DB_VALUES(db_u64(row->id), db_i64(period_hour_start(row->created_at))),
+                           NULL);
+    return error ? error : key_word_add(db, row->id, row->title);
 }
 
 enum err api_key_lock(struct db *db, uint64_t id, struct arena *arena, struct api_key_row *row)
@@ -89,12 +99,13 @@ enum err api_key_update(struct db *db, const struct api_key_row *row)
                       NULL);
 }
 
-enum err api_key_count(struct db *db, uint64_t customer_id, uint32_t *count)
+enum err api_key_count(struct db *db, uint64_t customer_id, uint32_t at_most, uint32_t *count)
 {
     static const char sql[] =
-        "SELECT COUNT(*) FROM api_key WHERE customer_id = ? AND revoked_at IS NULL";
+        "SELECT COUNT(*) FROM (SELECT 1 FROM api_key WHERE customer_id = ? AND revoked_at IS NULL"
+        " LIMIT ?) some";
     struct db_rows rows;
-    enum err error = db_query(db, sql, DB_VALUES(db_u64(customer_id)), &rows);
+    enum err error = db_query(db, sql, DB_VALUES(db_u64(customer_id), db_u64(at_most)), &rows);
     if (error) return error;
     if (!db_next(&rows)) return ERR_DB;
     *count = (uint32_t)db_get_u64(&rows, 0);

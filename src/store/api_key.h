@@ -31,14 +31,18 @@ struct api_key_row {
     int64_t created_at, updated_at;
 };
 
+/* The key and what lists find it by; its customer has an entitlement. */
 MUST_USE enum err api_key_insert(struct db *db, const struct api_key_row *row);
 /* Locks the row to the end of the transaction. ERR_NOT_FOUND. */
 MUST_USE enum err api_key_lock(struct db *db, uint64_t id, struct arena *arena,
                                struct api_key_row *row);
-/* Writes everything but id, customer, environment, label and created_at. */
+/* Writes everything but id, customer, environment, label and created_at. Who changes the title also
+ * calls key_word_remove and key_word_add. */
 MUST_USE enum err api_key_update(struct db *db, const struct api_key_row *row);
-/* Keys of the customer that are not revoked: what max_keys bounds. Under the customer's lock. */
-MUST_USE enum err api_key_count(struct db *db, uint64_t customer_id, uint32_t *count);
+/* Keys of the customer that are not revoked, counted no further than `at_most`: what max_keys
+ * bounds. Under the customer's lock. */
+MUST_USE enum err api_key_count(struct db *db, uint64_t customer_id, uint32_t at_most,
+                                uint32_t *count);
 
 struct key_secret_row {
     uint64_t id, key_id;
@@ -48,6 +52,7 @@ struct key_secret_row {
     int64_t created_at;
     unsigned char hash[32];
     const char *algorithm, *pepper_id;
+    char source[9]; /* of an imported one, for pepper_id to point at */
 };
 
 /* The secret and its hash. ERR_EXISTS: the hash stands already. */

@@ -3,6 +3,7 @@
 #include "store/customer.h"
 
 #include "io/db.h"
+#include "store/key_word.h"
 
 #define COLUMNS                                                                                    \
     "SELECT id, external_id, email_sealed, email_index, name_sealed, metadata, created_at,"        \
@@ -108,6 +109,7 @@ enum err customer_erase(struct db *db, uint64_t id, int64_t now_ms)
     enum err error =
         db_execute(db, customer, DB_VALUES(db_i64(now_ms), db_i64(now_ms), db_u64(id)), NULL);
     if (!error) error = db_execute(db, entitlement, DB_VALUES(db_i64(now_ms), db_u64(id)), NULL);
+    if (!error) error = key_word_erase(db, id);
     if (error) return error;
     return db_execute(db, keys, DB_VALUES(db_i64(now_ms), db_i64(now_ms), db_u64(id)), NULL);
 }

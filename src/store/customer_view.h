@@ -18,7 +18,7 @@ struct customer_view {
     struct entitlement_row entitlement;
     bool has_quota;
     uint64_t quota;
-    int64_t period_start;
+    struct period period; /* of the quota */
     uint64_t used;
 };
 
@@ -30,13 +30,13 @@ struct customer_filter {
     size_t limit;
 };
 
-/* Newest first, in the arena; `used` counts what is folded. ERR_CRYPTO: a sealed column does not
- * open under the keyring. */
+/* Newest first, in the arena; `used` is 0 until customer_view_count. ERR_CRYPTO: a sealed column
+ * does not open under the keyring. */
 MUST_USE enum err customer_view_list(struct db *db, const struct keyring *keyring,
                                      const struct customer_filter *filter, int64_t now_ms,
                                      struct arena *arena, struct customer_view **views,
                                      size_t *count);
-/* ERR_NOT_FOUND. */
+/* `used` counts what is folded. ERR_NOT_FOUND. */
 MUST_USE enum err customer_view_find(struct db *db, const struct keyring *keyring,
                                      const struct customer_name *name, int64_t now_ms,
                                      struct arena *arena, struct customer_view *view);

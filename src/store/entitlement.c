@@ -1,5 +1,6 @@
 /* The entitlement table. Called from service/ on a DB thread. What always holds: the unique key
- * over (provider, resolved_reference) lets one payment pay for one customer, whoever came first. */
+ * over (provider, resolved_reference) lets one payment pay for one customer, whoever came first;
+ * and api_key.tier and held, by which lists are filtered, say what the entitlement says. */
 #include "store/entitlement.h"
 
 #include "io/db.h"
@@ -13,13 +14,17 @@ enum err entitlement_insert(struct db *db, const struct entitlement_row *row)
 {
     static const char sql[] =
         "INSERT INTO entitlement (customer_id, tier, provider, reference, resolved_reference,"
-        " status, period_start, period_end, grace_until, updated_at) VALUES (?,?,?,?,?,?,?,?,?,?)";
+        " status, period_start, period_end, grace_until, anchor, kept_start, kept_until, "
+        "updated_at)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)";
     return db_execute(db, sql,
                       DB_VALUES(db_u64(row->customer_id), db_text(row->tier),
                                 db_text(row->provider), db_text(row->reference),
                                 db_text(row->resolved_reference), db_text(row->status),
                                 optional_time(row->period_start), optional_time(row->period_end),
-                                optional_time(row->grace_until), db_i64(row->updated_at)),
+                                optional_time(row->grace_until), db_i64(row->months.anchor_ms),
+                                db_i64(row->months.kept_start_ms),
+                                db_i64(row->months.kept_until_ms), db_i64(row->updated_at)),
                       NULL);
 }
 
@@ -27,15 +32,23 @@ enum err entitlement_update(struct db *db, const struct entitlement_row *row)
 {
     static const char sql[] =
         "UPDATE entitlement SET tier = ?, provider = ?, reference = ?, resolved_reference = ?,"
-        " status = ?, period_start = ?, period_end = ?, grace_until = ?, updated_at = ?"
+        " status = ?, period_start = ?, period_end = ?, grace_until = ?, anchor = ?,"
+        " kept_start = ?, kept_until = ?, updated_at = ?"
         " WHERE customer_id = ?";
-    return db_execute(db, sql,
-                      DB_VALUES(db_text(row->tier), db_text(row->provider), db_text(row->reference),
-                                db_text(row->resolved_reference), db_text(row->status),
-                                optional_time(row->period_start), optional_time(row->period_end),
-                                optional_time(row->grace_until), db_i64(row->updated_at),
-                                db_u64(row->customer_id)),
-                      NULL);
+    static const char keys[] = "UPDATE api_key SET tier = ?, held = ? WHERE customer_id = ?";
+    enum err error =
+        db_execute(db, sql,
+                   DB_VALUES(db_text(row->tier), db_text(row->provider), db_text(row->reference),
+                             db_text(row->resolved_reference), db_text(row->status),
+                             optional_time(row->period_start), optional_time(row->period_end),
+                             optional_time(row->grace_until), db_i64(row->months.anchor_ms),
+                             db_i64(row->months.kept_start_ms), db_i64(row->months.kept_until_ms),
+                             db_i64(row->updated_at), db_u64(row->customer_id)),
+                   NULL);
+    if (error) return error;
+    bool held = span_is(span_text(row->status), "suspended");
+    return db_execute(db, keys,
+                      DB_VALUES(db_text(row->tier), db_i64(held), db_u64(row->customer_id)), NULL);
 }
 
 enum err entitlement_find(struct db *db, uint64_t customer_id, struct arena *arena,
@@ -43,7 +56,8 @@ enum err entitlement_find(struct db *db, uint64_t customer_id, struct arena *are
 {
     static const char sql[] =
         "SELECT tier, provider, reference, resolved_reference, status, period_start, period_end,"
-        " grace_until, updated_at FROM entitlement WHERE customer_id = ?";
+        " grace_until, updated_at, anchor, kept_start, kept_until FROM entitlement WHERE "
+        "customer_id = ?";
     struct db_rows rows;
     enum err error = db_query(db, sql, DB_VALUES(db_u64(customer_id)), &rows);
     if (error) return error;
@@ -59,6 +73,7 @@ enum err entitlement_find(struct db *db, uint64_t customer_id, struct arena *are
         .period_end = db_get_i64(&rows, 6),
         .grace_until = db_get_i64(&rows, 7),
         .updated_at = db_get_i64(&rows, 8),
+        .months = {db_get_i64(&rows, 9), db_get_i64(&rows, 10), db_get_i64(&rows, 11)},
     };
     db_finish(&rows);
     return row->tier && row->provider && row->status ? ERR_OK : ERR_NO_MEMORY;

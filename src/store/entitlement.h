@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "base/err.h"
+#include "core/period.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -20,6 +21,7 @@ struct entitlement_row {
     const char *resolved_reference; /* what pays, for one customer only; NULL: nothing does */
     const char *status;             /* "active", "past_due", "suspended" */
     int64_t period_start, period_end, grace_until; /* wall ms; 0: none */
+    struct period_rule months;                     /* of the quota */
     int64_t updated_at;
 };
 

@@ -26,6 +26,7 @@ enum feed_kind {
     FEED_ASK = 6,      /* subject: budget subject, slug: "kind:period_start"; hand back units */
     FEED_CLEAR = 7,    /* same shape; units came back: a kept QUOTA_EXCEEDED is void */
     FEED_FENCE = 8,    /* subject: node id << 32 | incarnation */
+    FEED_IMPORT = 9,   /* subject: key id, imported; slug "source": by a source that is new */
 };
 
 struct feed_row {

@@ -6,12 +6,14 @@
 #include "store/fold.h"
 
 #include "core/journal.h"
+#include "core/period.h"
 #include "store/lease.h"
 #include "store/node.h"
+#include "store/upsert.h"
 
 #include <stdlib.h>
 
-enum { FOLD_ROWS = 1000, ROWS_A_STATEMENT = 32 };
+enum { FOLD_ROWS = 1000 };
 
 /* Merged entries, one for each (secret, hour, period); open addressing. */
 struct merge {
@@ -120,6 +122,14 @@ static int by_budget(const void *a, const void *b)
     return COMPARE(x->period_start, y->period_start);
 }
 
+static int by_cap(const void *a, const void *b)
+{
+    const struct journal_entry *x = *(struct journal_entry *const *)a;
+    const struct journal_entry *y = *(struct journal_entry *const *)b;
+    if (x->key_id != y->key_id) return COMPARE(x->key_id, y->key_id);
+    return COMPARE(x->period_start, y->period_start);
+}
+
 static int by_usage(const void *a, const void *b)
 {
     const struct journal_entry *x = *(struct journal_entry *const *)a;
@@ -136,50 +146,51 @@ static int by_secret(const void *a, const void *b)
     return COMPARE(x->secret_id, y->secret_id);
 }
 
-/* A multi-row upsert: rows are gathered and sent 32 at a time, the rest one by one. */
-struct upsert {
-    struct db *db;
-    const char *many, *one;
-    size_t width, rows;
-    struct db_value values[ROWS_A_STATEMENT * 9];
+/* What one budget is charged in a fold. */
+struct share {
+    struct budget_key key;
+    int64_t units;
+    int64_t leased; /* of these, from a lease of the incarnation */
 };
 
-#define ROWS_4(row) row ", " row ", " row ", " row
-#define ROWS_32(row)                                                                               \
-    ROWS_4(row)                                                                                    \
-    ", " ROWS_4(row) ", " ROWS_4(row) ", " ROWS_4(row) ", " ROWS_4(row) ", " ROWS_4(               \
-        row) ", " ROWS_4(row) ", " ROWS_4(row)
-#define UPSERT(head, row, tail)                                                                    \
-    .many = head " VALUES " ROWS_32(row) " ON DUPLICATE KEY UPDATE " tail,                         \
-    .one = head " VALUES " row " ON DUPLICATE KEY UPDATE " tail
-
-static enum err upsert_flush(struct upsert *upsert)
+static void share_add(struct share *share, const struct journal_entry *entry)
 {
-    enum err error = ERR_OK;
-    if (upsert->rows == ROWS_A_STATEMENT)
-        error = db_execute(upsert->db, upsert->many, upsert->values, upsert->rows * upsert->width,
-                           NULL);
-    else
-        for (size_t i = 0; i < upsert->rows && !error; i++)
-            error = db_execute(upsert->db, upsert->one, upsert->values + i * upsert->width,
-                               upsert->width, NULL);
-    upsert->rows = 0;
-    return error;
+    share->units += entry->units;
+    if (!(entry->flags & JOURNAL_UNLEASED)) share->leased += entry->units;
 }
 
-static enum err upsert_add(struct upsert *upsert, const struct db_value *values)
+static size_t quota_shares(struct merge *merge, struct share *shares)
 {
-    memcpy(upsert->values + upsert->rows * upsert->width, values, upsert->width * sizeof *values);
-    return ++upsert->rows == ROWS_A_STATEMENT ? upsert_flush(upsert) : ERR_OK;
+    size_t count = 0;
+    qsort(merge->order, merge->count, sizeof(void *), by_budget);
+    for (size_t i = 0; i < merge->count;) {
+        const struct journal_entry *first = merge->order[i];
+        struct share *share = &shares[count];
+        *share = (struct share){{BUDGET_CUSTOMER, first->customer_id, first->period_start}, 0, 0};
+        for (; i < merge->count && !by_budget(&first, &merge->order[i]); i++)
+            if (!(merge->order[i]->flags & JOURNAL_QUOTA_FREE)) share_add(share, merge->order[i]);
+        if (share->units || share->leased) count++;
+    }
+    return count;
 }
 
-static bool counts_for_quota(const struct journal_entry *entry)
+static size_t cap_shares(struct merge *merge, struct share *shares)
 {
-    return entry->units != 0 && !(entry->flags & JOURNAL_QUOTA_FREE);
+    size_t count = 0;
+    qsort(merge->order, merge->count, sizeof(void *), by_cap);
+    for (size_t i = 0; i < merge->count;) {
+        const struct journal_entry *first = merge->order[i];
+        struct share *share = &shares[count];
+        *share = (struct share){{BUDGET_KEY, first->key_id, first->period_start}, 0, 0};
+        for (; i < merge->count && !by_cap(&first, &merge->order[i]); i++)
+            if (merge->order[i]->flags & JOURNAL_CAPPED) share_add(share, merge->order[i]);
+        if (share->units || share->leased) count++;
+    }
+    return count;
 }
 
-/* Budgets first, then leases, both in the order of their keys. */
-static enum err write_budgets(struct db *db, const struct fold_owner *owner, struct merge *merge)
+static enum err shares_write(struct db *db, const struct fold_owner *owner,
+                             const struct share *shares, size_t count)
 {
     struct upsert budgets = {
         .db = db,
@@ -192,26 +203,33 @@ static enum err write_budgets(struct db *db, const struct fold_owner *owner, str
         UPSERT(
             "INSERT INTO lease (node, incarnation, kind, subject, period_start, granted, settled)",
             "(?, ?, ?, ?, ?, ?, ?)", "settled = settled + VALUES(settled)")};
-    qsort(merge->order, merge->count, sizeof(void *), by_budget);
     enum err error = ERR_OK;
-    for (int pass = 0; pass < 2 && !error; pass++) {
-        for (size_t i = 0; i < merge->count && !error;) {
-            const struct journal_entry *first = merge->order[i];
-            int64_t units = 0;
-            for (; i < merge->count && !by_budget(&first, &merge->order[i]); i++)
-                if (counts_for_quota(merge->order[i])) units += merge->order[i]->units;
-            if (!units) continue;
-            struct db_value kind = db_i64(BUDGET_CUSTOMER), subject = db_u64(first->customer_id),
-                            period = db_i64(first->period_start);
-            error = pass == 0
-                        ? upsert_add(&budgets, (struct db_value[]){kind, subject, period,
-                                                                   db_i64(units), db_i64(-units)})
-                        : upsert_add(&leases, (struct db_value[]){
-                                                  db_u64(owner->node), db_u64(owner->incarnation),
-                                                  kind, subject, period, db_i64(0), db_i64(units)});
-        }
-        if (!error) error = upsert_flush(pass == 0 ? &budgets : &leases);
-    }
+    for (size_t i = 0; i < count && !error; i++)
+        error = upsert_add(
+            &budgets, (struct db_value[]){db_i64(shares[i].key.kind), db_u64(shares[i].key.subject),
+                                          db_i64(shares[i].key.period_start),
+                                          db_i64(shares[i].units), db_i64(-shares[i].leased)});
+    if (!error) error = upsert_flush(&budgets);
+    for (size_t i = 0; i < count && !error; i++)
+        if (shares[i].leased)
+            error = upsert_add(&leases,
+                               (struct db_value[]){db_u64(owner->node), db_u64(owner->incarnation),
+                                                   db_i64(shares[i].key.kind),
+                                                   db_u64(shares[i].key.subject),
+                                                   db_i64(shares[i].key.period_start), db_i64(0),
+                                                   db_i64(shares[i].leased)});
+    return error ? error : upsert_flush(&leases);
+}
+
+/* Budgets first, then leases, both in the order of their keys. */
+static enum err write_budgets(struct db *db, const struct fold_owner *owner, struct merge *merge)
+{
+    struct share *shares = calloc(2 * merge->count + 1, sizeof *shares);
+    if (!shares) return ERR_NO_MEMORY;
+    size_t count = quota_shares(merge, shares);
+    count += cap_shares(merge, shares + count);
+    enum err error = shares_write(db, owner, shares, count);
+    free(shares);
     return error;
 }
 
@@ -230,14 +248,34 @@ static enum err write_usage(struct db *db, struct merge *merge)
     enum err error = ERR_OK;
     for (size_t i = 0; i < merge->count && !error; i++) {
         const struct journal_entry *entry = merge->order[i];
+        int64_t sign = entry->flags & JOURNAL_TAKEN_BACK ? -1 : 1;
         error = upsert_add(
-            &usage, (struct db_value[]){db_u64(entry->key_id), db_i64(entry->hour),
-                                        db_u64(entry->customer_id), db_i64(entry->period_start),
-                                        db_i64(entry->units), db_u64(entry->allowed),
-                                        db_u64(entry->denied_quota), db_u64(entry->denied_rate),
-                                        db_u64(entry->denied_other)});
+            &usage, (struct db_value[]){
+                        db_u64(entry->key_id), db_i64(entry->hour), db_u64(entry->customer_id),
+                        db_i64(entry->period_start), db_i64(entry->units),
+                        db_i64(sign * entry->allowed), db_i64(sign * entry->denied_quota),
+                        db_i64(sign * entry->denied_rate), db_i64(sign * entry->denied_other)});
     }
     return error ? error : upsert_flush(&usage);
+}
+
+/* The hours of last use, for lists; once an hour and key, as the journal says. A key's entries of
+ * several hours come in their order. */
+static enum err write_activity(struct db *db, struct merge *merge)
+{
+    struct upsert activity = {.db = db,
+                              .width = 2,
+                              UPSERT("INSERT INTO key_activity (key_id, hour)", "(?, ?)",
+                                     "hour = GREATEST(hour, VALUES(hour))")};
+    enum err error = ERR_OK;
+    for (size_t i = 0; i < merge->count && !error; i++) { /* still sorted by usage */
+        const struct journal_entry *entry = merge->order[i];
+        if (!(entry->flags & JOURNAL_ACTIVE)) continue;
+        error = upsert_add(&activity,
+                           (struct db_value[]){db_u64(entry->key_id),
+                                               db_i64(period_hour_start(entry->last_used_ms))});
+    }
+    return error ? error : upsert_flush(&activity);
 }
 
 static enum err write_last_used(struct db *db, struct merge *merge)
@@ -330,6 +368,7 @@ static enum err fold_run(struct db *db, const struct fold_owner *owner, int64_t 
     error = merge_order(merge);
     if (!error) error = write_budgets(db, owner, merge);
     if (!error) error = write_usage(db, merge);
+    if (!error) error = write_activity(db, merge);
     if (!error) error = write_last_used(db, merge);
     if (!error) error = journal_delete(db, owner, folding);
     return error;
@@ -372,5 +411,22 @@ enum err fold_owners(struct db *db, struct fold_owner out[FOLD_OWNERS_MAX], size
             (struct fold_owner){(unsigned)db_get_u64(&rows, 0), (unsigned)db_get_u64(&rows, 1),
                                 db_get_i64(&rows, 2) != 0};
     db_finish(&rows);
+    return ERR_OK;
+}
+
+enum err fold_waiting(struct db *db, uint64_t *rows)
+{
+    struct db_rows found;
+    *rows = 0;
+    /* The newest row of each incarnation comes from the primary key alone. */
+    enum err error = db_query(
+        db,
+        "SELECT COALESCE(SUM(GREATEST(j.newest - f.folded, 0)), 0) FROM (SELECT node, incarnation, "
+        "MAX(seq) AS newest FROM meter_journal GROUP BY node, incarnation) j JOIN fold_owner f ON "
+        "f.node = j.node AND f.incarnation = j.incarnation",
+        DB_NONE, &found);
+    if (error) return error;
+    if (db_next(&found)) *rows = db_get_u64(&found, 0);
+    db_finish(&found);
     return ERR_OK;
 }

@@ -19,4 +19,9 @@ MUST_USE enum err fold_owners(struct db *db, struct fold_owner out[FOLD_OWNERS_M
 MUST_USE enum err fold_one(struct db *db, unsigned self_node, unsigned self_incarnation,
                            const struct fold_owner *owner, int64_t now_ms, size_t *folded);
 
+/* Journal rows of all nodes that are not folded yet; at most, because numbers may have been
+ * skipped.
+ */
+MUST_USE enum err fold_waiting(struct db *db, uint64_t *rows);
+
 #endif

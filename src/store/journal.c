@@ -18,6 +18,23 @@ enum err journal_insert(struct db *db, struct journal_id id, struct span payload
     return error;
 }
 
+enum err journal_insert_at(struct db *db, struct journal_id id, struct span payload,
+                           struct feed_place place, bool *written)
+{
+    /* The feed is read without a lock: who appends to it is not kept waiting, nor keeps us. */
+    uint64_t affected = 0;
+    enum err error = db_execute(
+        db,
+        "INSERT INTO meter_journal (node, incarnation, seq, payload) SELECT id, incarnation, ?, ? "
+        "FROM node WHERE id = ? AND incarnation = ? AND fenced = 0 AND (?, ?) = (SELECT position, "
+        "tag FROM feed ORDER BY position DESC LIMIT 1) LOCK IN SHARE MODE",
+        DB_VALUES(db_u64(id.seq), db_span(payload), db_u64(id.node), db_u64(id.incarnation),
+                  db_u64(place.position), db_u64(place.tag)),
+        &affected);
+    *written = error == ERR_OK && affected == 1;
+    return error;
+}
+
 enum err journal_look(struct db *db, struct journal_id id, bool *found)
 {
     struct db_rows rows;
@@ -33,15 +50,21 @@ enum err journal_look(struct db *db, struct journal_id id, bool *found)
 enum err journal_own_commit(struct db *db, unsigned node, unsigned incarnation)
 {
     return db_execute(db,
-                      "UPDATE node SET heartbeat = heartbeat + 1 WHERE id = ? AND incarnation = ?",
+                      "UPDATE node_heartbeat SET heartbeat = heartbeat + 1 WHERE node = ? AND "
+                      "incarnation = ?",
                       DB_VALUES(db_u64(node), db_u64(incarnation)), NULL);
 }
 
 enum { FEED_PAGE = 1000 };
+_Static_assert(2 * FEED_READ_MAX * sizeof(struct feed_row) < ARENA_LIMIT_DEFAULT,
+               "an arena holds what is read, and its smaller copies");
 
-static enum err grow(struct arena *arena, struct feed_read *out, size_t more)
+/* Room for more, twice as much each time. */
+static enum err grow(struct arena *arena, struct feed_read *out, size_t *room)
 {
-    struct feed_row *rows = arena_alloc(arena, (out->count + more) * sizeof *rows);
+    if (*room == FEED_READ_MAX) return ERR_NOT_FOUND;
+    *room = *room ? *room * 2 : FEED_PAGE;
+    struct feed_row *rows = arena_alloc(arena, *room * sizeof *rows);
     if (!rows) return ERR_NO_MEMORY;
     if (out->count) memcpy(rows, out->rows, out->count * sizeof *rows);
     out->rows = rows;
@@ -60,7 +83,8 @@ static void row_read(const struct db_rows *rows, struct feed_row *row)
 }
 
 /* One page behind out->end; its first row must be the one at out->end. */
-static enum err read_page(struct db *db, struct arena *arena, struct feed_read *out, bool *full)
+static enum err read_page(struct db *db, struct arena *arena, struct feed_read *out, size_t *room,
+                          bool *full)
 {
     struct db_rows rows;
     enum err error = db_query(db,
@@ -69,7 +93,7 @@ static enum err read_page(struct db *db, struct arena *arena, struct feed_read *
                               DB_VALUES(db_u64(out->end.position)), &rows);
     if (error) return error;
     bool first = true, same = false;
-    size_t room = 0, count = 0;
+    size_t count = 0;
     while (db_next(&rows)) {
         struct feed_place place = {db_get_u64(&rows, 0), db_get_u64(&rows, 1)};
         count++;
@@ -79,11 +103,8 @@ static enum err read_page(struct db *db, struct arena *arena, struct feed_read *
             if (!same) break;
             continue;
         }
-        if (!room) {
-            room = FEED_PAGE;
-            error = grow(arena, out, room);
-            if (error) break;
-        }
+        if (out->count == *room) error = grow(arena, out, room);
+        if (error) break;
         row_read(&rows, &out->rows[out->count++]);
         out->end = place;
     }
@@ -96,9 +117,10 @@ static enum err read_page(struct db *db, struct arena *arena, struct feed_read *
 enum err feed_read(struct db *db, struct feed_place from, struct arena *arena,
                    struct feed_read *out)
 {
+    size_t room = 0;
     *out = (struct feed_read){.end = from};
     for (bool full = true; full;) {
-        enum err error = read_page(db, arena, out, &full);
+        enum err error = read_page(db, arena, out, &room, &full);
         if (error) return error;
     }
     return ERR_OK;
@@ -114,13 +136,4 @@ enum err feed_newest(struct db *db, struct feed_place *out)
     if (found) *out = (struct feed_place){db_get_u64(&rows, 0), db_get_u64(&rows, 1)};
     db_finish(&rows);
     return found ? ERR_OK : ERR_NOT_FOUND;
-}
-
-enum err feed_prune(struct db *db, int64_t before_ms)
-{
-    /* Positions and times rise together, so the newest row is outside the derived maximum. */
-    return db_execute(db,
-                      "DELETE FROM feed WHERE created_at < ? AND position < "
-                      "(SELECT position FROM feed_head WHERE id = 1) LIMIT 1000",
-                      DB_VALUES(db_i64(before_ms)), NULL);
 }

@@ -1,6 +1,6 @@
 /* Reading keys for answers. Called by operations behind their change and by jobs of
  * service->readers, on a DB thread. What always holds: a status shown comes from core/key_status.h;
- * the filter by status says the same in SQL (a test compares the two). */
+ * the filter by status says the same in SQL (store/key_search.c; a test compares the two). */
 #include "store/key_view.h"
 
 #include "core/period.h"
@@ -11,7 +11,8 @@
     "SELECT k.id, k.customer_id, k.title, k.description, k.environment, k.label, k.permissions,"   \
     " k.rate_limits, k.allowed_networks, k.metadata, k.monthly_cap, k.disabled, k.suspended,"      \
     " k.revoked_at, k.expires_at, k.rotates_at, k.secret_version, k.created_at, k.updated_at,"     \
-    " e.tier, e.status = 'suspended', s.start, s.fingerprint"                                      \
+    " e.tier, e.status = 'suspended', s.start, s.fingerprint, e.anchor, e.kept_start,"             \
+    " e.kept_until"                                                                                \
     " FROM api_key k JOIN entitlement e ON e.customer_id = k.customer_id"                          \
     " JOIN key_secret s ON s.key_id = k.id AND s.version = k.secret_version"
 
@@ -39,6 +40,9 @@ enum column {
     C_CUSTOMER_SUSPENDED,
     C_START,
     C_FINGERPRINT,
+    C_ANCHOR,
+    C_KEPT_START,
+    C_KEPT_UNTIL,
 };
 
 static void copy_short(char *out, size_t size, struct span text)
@@ -48,8 +52,11 @@ static void copy_short(char *out, size_t size, struct span text)
     out[length] = '\0';
 }
 
-static bool view_fill(const struct db_rows *rows, struct arena *arena, struct key_view *view)
+static bool view_fill(const struct db_rows *rows, int64_t now_ms, struct arena *arena,
+                      struct key_view *view)
 {
+    struct period_rule months = {db_get_i64(rows, C_ANCHOR), db_get_i64(rows, C_KEPT_START),
+                                 db_get_i64(rows, C_KEPT_UNTIL)};
     *view = (struct key_view){
         .row = {.id = db_get_u64(rows, C_ID),
                 .customer_id = db_get_u64(rows, C_CUSTOMER),
@@ -73,6 +80,7 @@ static bool view_fill(const struct db_rows *rows, struct arena *arena, struct ke
                 .created_at = db_get_i64(rows, C_CREATED),
                 .updated_at = db_get_i64(rows, C_UPDATED)},
         .tier = db_get_text(rows, C_TIER, arena),
+        .period = period_at(&months, now_ms),
     };
     copy_short(view->start, sizeof view->start, db_get_span(rows, C_START));
     copy_short(view->fingerprint, sizeof view->fingerprint, db_get_span(rows, C_FINGERPRINT));
@@ -118,16 +126,16 @@ static enum err read_secrets(struct db *db, struct key_view *view, int64_t now_m
     return ERR_OK;
 }
 
-static enum err read_folded(struct db *db, struct key_view *view, int64_t now_ms)
+static enum err read_folded(struct db *db, struct key_view *view)
 {
     static const char sql[] = "SELECT CAST(COALESCE(SUM(units), 0) AS SIGNED) FROM usage_hour"
                               " WHERE key_id = ? AND hour >= ? AND period_start = ?";
     struct db_rows rows;
-    view->period_start = period_month_start(now_ms);
-    enum err error = db_query(
-        db, sql,
-        DB_VALUES(db_u64(view->row.id), db_i64(view->period_start), db_i64(view->period_start)),
-        &rows);
+    enum err error =
+        db_query(db, sql,
+                 DB_VALUES(db_u64(view->row.id), db_i64(period_hour_start(view->period.start_ms)),
+                           db_i64(view->period.start_ms)),
+                 &rows);
     if (error) return error;
     if (!db_next(&rows)) return ERR_DB;
     int64_t used = db_get_i64(&rows, 0);
@@ -144,58 +152,69 @@ enum err key_view_find(struct db *db, uint64_t id, int64_t now_ms, struct arena 
     enum err error = db_query(db, sql, DB_VALUES(db_u64(id)), &rows);
     if (error) return error;
     if (!db_next(&rows)) return ERR_NOT_FOUND;
-    bool whole = view_fill(&rows, arena, view);
+    bool whole = view_fill(&rows, now_ms, arena, view);
     db_finish(&rows);
     if (!whole) return ERR_NO_MEMORY;
     error = read_secrets(db, view, now_ms);
-    return error ? error : read_folded(db, view, now_ms);
+    return error ? error : read_folded(db, view);
 }
 
-/* The parameters stand for constants when the server plans, so "(? IS NULL OR …)" costs nothing. */
-#define WHERE_FILTER                                                                               \
-    " WHERE (? IS NULL OR k.customer_id = ?)"                                                      \
-    " AND (? IS NULL OR k.customer_id = (SELECT id FROM customer WHERE external_id = ?))"          \
-    " AND (? IS NULL OR e.tier = ?) AND (? = 0 OR k.id < ?)"                                       \
-    " AND (? IS NULL OR ? = CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked'"                     \
-    " WHEN k.suspended OR e.status = 'suspended' THEN 'suspended'"                                 \
-    " WHEN k.disabled THEN 'disabled' WHEN k.expires_at <= ? THEN 'expired'"                       \
-    " WHEN EXISTS (SELECT 1 FROM key_secret o WHERE o.key_id = k.id AND o.expires_at > ?)"         \
-    " THEN 'rotating' ELSE 'active' END)"
-
-static enum err list_query(struct db *db, const struct key_filter *filter, int64_t now_ms,
-                           struct db_rows *rows)
+void key_view_of_new(struct key_view *view, const struct api_key_row *row,
+                     const struct key_secret_row *secret, const char *tier,
+                     const struct period_rule *months, int64_t now_ms)
 {
-    static const char sql[] = SELECT_KEYS WHERE_FILTER " ORDER BY k.id DESC LIMIT ?";
-    struct db_value customer = filter->customer_id ? db_u64(filter->customer_id) : db_null();
-    struct db_value external = filter->external_id.data ? db_span(filter->external_id) : db_null();
-    struct db_value tier = filter->tier.data ? db_span(filter->tier) : db_null();
-    struct db_value status =
-        filter->has_status ? db_text(key_status_name(filter->status)) : db_null();
-    struct db_value before = db_u64(filter->before), now = db_i64(now_ms);
-    return db_query(db, sql,
-                    DB_VALUES(customer, customer, external, external, tier, tier, before, before,
-                              status, status, now, now, db_u64(filter->limit)),
-                    rows);
+    struct key_facts facts = {.expires_at = row->expires_at};
+    *view = (struct key_view){.row = *row,
+                              .tier = tier,
+                              .status = key_status(&facts, now_ms),
+                              .secrets = {{secret->version, {0}, secret->created_at, 0, 0}},
+                              .secret_count = 1,
+                              .period = period_at(months, now_ms)};
+    copy_short(view->start, sizeof view->start, span_text(secret->start));
+    copy_short(view->secrets[0].start, sizeof view->secrets[0].start, span_text(secret->start));
+    copy_short(view->fingerprint, sizeof view->fingerprint, span_text(secret->fingerprint));
+}
+
+enum { READ_AT_ONCE = 64 };
+
+/* So many of the ids; the last one fills the places left. */
+static enum err read_some(struct db *db, const uint64_t *ids, size_t count, int64_t now_ms,
+                          struct arena *arena, struct key_view *views)
+{
+#define EIGHT_MARKS "?,?,?,?,?,?,?,?"
+#define ALL_MARKS                                                                                  \
+    EIGHT_MARKS "," EIGHT_MARKS "," EIGHT_MARKS "," EIGHT_MARKS "," EIGHT_MARKS "," EIGHT_MARKS    \
+                "," EIGHT_MARKS "," EIGHT_MARKS
+    static const char sql[] = SELECT_KEYS " WHERE k.id IN (" ALL_MARKS ") ORDER BY k.id DESC";
+    struct db_value values[READ_AT_ONCE];
+    struct db_rows rows;
+    for (size_t i = 0; i < READ_AT_ONCE; i++)
+        values[i] = db_u64(ids[i < count ? i : count - 1]);
+    enum err error = db_query(db, sql, values, READ_AT_ONCE, &rows);
+    if (error) return error;
+    size_t at = 0;
+    bool whole = true;
+    while (whole && at < count && db_next(&rows))
+        whole = view_fill(&rows, now_ms, arena, &views[at++]);
+    db_finish(&rows);
+    if (!whole) return ERR_NO_MEMORY;
+    return at == count ? ERR_OK : ERR_DB;
 }
 
 enum err key_view_list(struct db *db, const struct key_filter *filter, int64_t now_ms,
-                       struct arena *arena, struct key_view **views, size_t *count)
+                       struct arena *arena, struct key_view **views, size_t *count, uint64_t *next)
 {
-    struct db_rows rows;
-    *count = 0;
-    *views = arena_alloc(arena, filter->limit * sizeof **views);
+    uint64_t *ids;
+    enum err error = key_search(db, filter, now_ms, arena, &ids, count, next);
+    if (error || !*count) return error;
+    *views = arena_alloc(arena, *count * sizeof **views);
     if (!*views) return ERR_NO_MEMORY;
-    enum err error = list_query(db, filter, now_ms, &rows);
-    if (error) return error;
-    bool whole = true;
-    while (whole && *count < filter->limit && db_next(&rows))
-        whole = view_fill(&rows, arena, &(*views)[(*count)++]);
-    db_finish(&rows);
-    if (!whole) return ERR_NO_MEMORY;
-    for (size_t i = 0; !error && i < *count; i++) {
-        error = read_secrets(db, &(*views)[i], now_ms);
-        (*views)[i].period_start = period_month_start(now_ms);
+    for (size_t at = 0; !error && at < *count; at += READ_AT_ONCE) {
+        size_t some = *count - at < READ_AT_ONCE ? *count - at : READ_AT_ONCE;
+        error = read_some(db, ids + at, some, now_ms, arena, *views + at);
     }
+    for (size_t i = 0; !error && i < *count; i++)
+        error = read_secrets(db, &(*views)[i], now_ms);
     return error;
 }
 
@@ -205,7 +224,8 @@ enum err key_view_count(struct db *db, struct key_view *views, size_t count, str
     struct usage_subject *subjects = arena_alloc(arena, count * sizeof *subjects);
     if (!subjects) return ERR_NO_MEMORY;
     for (size_t i = 0; i < count; i++)
-        subjects[i] = (struct usage_subject){USAGE_KEY, views[i].row.id, views[i].period_start, 0};
+        subjects[i] =
+            (struct usage_subject){USAGE_KEY, views[i].row.id, views[i].period.start_ms, 0};
     enum err error = usage_used_many(db, subjects, count);
     for (size_t i = 0; !error && i < count; i++)
         views[i].used = subjects[i].used;

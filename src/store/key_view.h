@@ -5,7 +5,9 @@
 
 #include "core/key_status.h"
 #include "core/network.h"
+#include "core/period.h"
 #include "store/api_key.h"
+#include "store/key_search.h"
 
 enum { KEY_SECRETS_MAX = 8 };
 
@@ -24,26 +26,22 @@ struct key_view {
     struct address last_network;                     /* length 0: unknown */
     struct key_secret_view secrets[KEY_SECRETS_MAX]; /* those that work, newest first */
     size_t secret_count;
-    int64_t period_start;
+    struct period period; /* of the customer's quota */
     uint64_t used;
-};
-
-struct key_filter {
-    uint64_t customer_id;    /* 0: by external_id, or any */
-    struct span external_id; /* data NULL: any */
-    bool has_status;
-    enum key_status status;
-    struct span tier; /* data NULL: any */
-    uint64_t before;  /* ids below; 0: from the newest */
-    size_t limit;
 };
 
 /* `used` counts what is folded. ERR_NOT_FOUND. */
 MUST_USE enum err key_view_find(struct db *db, uint64_t id, int64_t now_ms, struct arena *arena,
                                 struct key_view *view);
-/* Newest first, in the arena. */
+/* What key_view_find would say right behind the insert of a key and its first secret, in the same
+ * transaction. Strings are those of `row`; `tier` must live as long. */
+void key_view_of_new(struct key_view *view, const struct api_key_row *row,
+                     const struct key_secret_row *secret, const char *tier,
+                     const struct period_rule *months, int64_t now_ms);
+/* What key_search finds, in the arena. */
 MUST_USE enum err key_view_list(struct db *db, const struct key_filter *filter, int64_t now_ms,
-                                struct arena *arena, struct key_view **views, size_t *count);
+                                struct arena *arena, struct key_view **views, size_t *count,
+                                uint64_t *next);
 /* Sets `used` exactly. Within a snapshot (store/usage_snapshot.h). */
 MUST_USE enum err key_view_count(struct db *db, struct key_view *views, size_t count,
                                  struct arena *arena);

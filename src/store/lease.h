@@ -10,11 +10,11 @@
 #include "io/db.h"
 #include "store/feed.h"
 
-enum budget_kind { BUDGET_CUSTOMER = 1 };
+enum budget_kind { BUDGET_CUSTOMER = 1, BUDGET_KEY = 2 /* its monthly cap */ };
 
 struct budget_key {
     enum budget_kind kind;
-    uint64_t subject;     /* customer id */
+    uint64_t subject;     /* customer or key id */
     int64_t period_start; /* wall ms */
 };
 
@@ -29,7 +29,7 @@ enum take_verdict {
 struct lease_take {
     struct budget_key key;
     /* in */
-    bool fresh;     /* memory knows nothing: everything granted so far counts as spent */
+    bool fresh;     /* memory forgot what it spent: all that is granted counts as spent */
     bool hand_back; /* give back what is unspent before taking */
     uint64_t spent; /* absolute, while frozen; ignored when fresh */
     uint64_t
@@ -39,7 +39,8 @@ struct lease_take {
     /* out */
     enum take_verdict verdict;
     uint64_t granted; /* absolute */
-    bool limited;     /* false: no quota, or overage = allow */
+    bool limited;     /* false: no quota or cap, or overage = allow */
+    bool has_limit;   /* there is a quota or cap, though it may not be enforced */
     uint64_t limit;
     int64_t available;   /* units free for anyone after this take */
     enum feed_kind feed; /* the feed row this take needs; lease_take's own */
@@ -51,6 +52,9 @@ struct lease_take {
 MUST_USE enum err lease_take(struct db *db, unsigned node, unsigned incarnation, int64_t now_ms,
                              struct lease_take *takes, size_t count);
 int budget_key_compare(const struct budget_key *a, const struct budget_key *b);
+
+/* The feed row that names a budget. */
+struct feed_row budget_feed(enum feed_kind kind, const struct budget_key *key);
 
 /* Gives the outstanding units of a fenced incarnation back once its journal is folded, and removes
  * its leases, 128 at a time; part of the fold. Inside a transaction that holds its fold_owner row.

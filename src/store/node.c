@@ -9,29 +9,47 @@
 
 #include <string.h>
 
-enum { ATTEMPTS = 8, FENCES_AT_ONCE = 16, NAME_MAX_LENGTH = 64 };
+enum { ATTEMPTS = 8, JOIN_ATTEMPTS = 2, FENCES_AT_ONCE = 16, NAME_MAX_LENGTH = 64 };
 
 static const char find_name_sql[] = "SELECT id FROM node_name WHERE name = ? FOR UPDATE";
 static const char add_name_sql[] =
     "INSERT INTO node_name (name, id) SELECT ?, COALESCE(MAX(id), 0) + 1 FROM node_name";
-static const char next_incarnation_sql[] =
-    "SELECT COALESCE(MAX(incarnation), 0) + 1 FROM node WHERE id = ?";
+static const char newest_sql[] = "SELECT COALESCE(MAX(incarnation), 0), COALESCE(MAX(IF(tag = ?, "
+                                 "incarnation, 0)), 0) FROM node WHERE id = ?";
 static const char add_node_sql[] =
-    "INSERT INTO node (id, incarnation, started_at) VALUES (?, ?, ?)";
+    "INSERT INTO node (id, incarnation, tag, started_at) VALUES (?, ?, ?, ?)";
+static const char add_heartbeat_sql[] =
+    "INSERT INTO node_heartbeat (node, incarnation, connection, sent_at) VALUES (?, ?, "
+    "CONNECTION_ID(), ?)";
 static const char add_fold_owner_sql[] = "INSERT INTO fold_owner (node, incarnation) VALUES (?, ?)";
 static const char former_sql[] =
     "SELECT incarnation FROM node WHERE id = ? AND incarnation < ? AND "
     "fenced = 0 ORDER BY incarnation LIMIT 16";
-static const char fence_sql[] =
-    "UPDATE node SET fenced = 1 WHERE id = ? AND incarnation = ? AND fenced = 0";
-static const char fence_silent_sql[] = "UPDATE node SET fenced = 1 WHERE id = ? AND "
-                                       "incarnation = ? AND fenced = 0 AND heartbeat = ?";
-static const char heartbeat_sql[] = "UPDATE node SET heartbeat = heartbeat + 1 WHERE id = ? AND "
-                                    "incarnation = ? AND fenced = 0";
+/* The uptime has whole seconds, rounded down. */
+static const char find_former_sql[] =
+    "SELECT n.id, n.incarnation, n.tag, COALESCE(h.heartbeat, 0), EXISTS (SELECT 1 FROM "
+    "information_schema.PROCESSLIST p JOIN information_schema.GLOBAL_STATUS s WHERE p.ID = "
+    "h.connection AND s.VARIABLE_NAME = 'UPTIME' AND (CAST(s.VARIABLE_VALUE AS SIGNED) + 1) * 1000 "
+    "> ? - h.sent_at) FROM node_name m JOIN node n ON "
+    "n.id = m.id LEFT JOIN node_heartbeat h ON h.node = n.id AND h.incarnation = n.incarnation "
+    "WHERE m.name = ? AND n.fenced = 0 ORDER BY n.incarnation DESC LIMIT 1";
+static const char fence_sql[] = "UPDATE node SET fenced = 1, fenced_at = ? WHERE id = ? AND "
+                                "incarnation = ? AND fenced = 0";
+static const char fence_silent_sql[] =
+    "UPDATE node SET fenced = 1, fenced_at = ? WHERE id = ? AND incarnation = ? AND fenced = 0 AND "
+    "COALESCE((SELECT heartbeat FROM node_heartbeat WHERE node = ? AND incarnation = ?), 0) = ?";
+/* Reads the node's row without a lock: it neither waits for those who hold it nor they for it. */
+static const char heartbeat_sql[] =
+    "UPDATE node_heartbeat SET heartbeat = heartbeat + 1, connection = CONNECTION_ID(), sent_at "
+    "= ? WHERE node = ? AND incarnation = ? AND EXISTS (SELECT 1 FROM node WHERE id = ? AND "
+    "incarnation = ? AND "
+    "fenced = 0)";
 static const char hold_sql[] = "SELECT 1 FROM node WHERE id = ? AND incarnation = ? AND fenced = 0 "
                                "LOCK IN SHARE MODE";
-static const char list_sql[] = "SELECT id, incarnation, fenced, heartbeat, started_at FROM node "
-                               "ORDER BY fenced, started_at DESC, id, incarnation DESC LIMIT ?";
+static const char list_sql[] =
+    "SELECT n.id, n.incarnation, n.fenced, COALESCE(h.heartbeat, 0), n.started_at FROM node n LEFT "
+    "JOIN node_heartbeat h ON h.node = n.id AND h.incarnation = n.incarnation ORDER BY n.fenced, "
+    "n.started_at DESC, n.id, n.incarnation DESC LIMIT ?";
 
 static struct feed_row fence_row(unsigned id, unsigned incarnation)
 {
@@ -57,17 +75,31 @@ static enum err take_id(struct db *db, const char *name, unsigned *id)
     return ERR_DB;
 }
 
-static enum err add_incarnation(struct db *db, unsigned id, int64_t now_ms, unsigned *incarnation)
+/* The number after the newest one. ERR_DENIED: the process of `tag` had joined, and another since;
+ * the lock on the name's row keeps others out until this is committed. */
+static enum err next_incarnation(struct db *db, unsigned id, uint64_t tag, unsigned *incarnation)
 {
     struct db_rows rows;
-    enum err error = db_query(db, next_incarnation_sql, DB_VALUES(db_u64(id)), &rows);
+    enum err error = db_query(db, newest_sql, DB_VALUES(db_u64(tag), db_u64(id)), &rows);
     if (error) return error;
-    *incarnation = db_next(&rows) ? (unsigned)db_get_u64(&rows, 0) : 1;
+    bool found = db_next(&rows);
+    uint64_t newest = found ? db_get_u64(&rows, 0) : 0, own = found ? db_get_u64(&rows, 1) : 0;
     db_finish(&rows);
-    error = db_execute(db, add_node_sql,
-                       DB_VALUES(db_u64(id), db_u64(*incarnation), db_i64(now_ms)), NULL);
-    if (error) return error;
-    return db_execute(db, add_fold_owner_sql, DB_VALUES(db_u64(id), db_u64(*incarnation)), NULL);
+    if (own && own != newest) return ERR_DENIED;
+    *incarnation = (unsigned)newest + 1;
+    return ERR_OK;
+}
+
+static enum err add_incarnation(struct db *db, uint64_t tag, int64_t now_ms,
+                                const struct node_joined *joined)
+{
+    struct db_value id = db_u64(joined->id), incarnation = db_u64(joined->incarnation);
+    enum err error =
+        db_execute(db, add_node_sql, DB_VALUES(id, incarnation, db_u64(tag), db_i64(now_ms)), NULL);
+    if (!error)
+        error = db_execute(db, add_heartbeat_sql, DB_VALUES(id, incarnation, db_i64(now_ms)), NULL);
+    if (!error) error = db_execute(db, add_fold_owner_sql, DB_VALUES(id, incarnation), NULL);
+    return error;
 }
 
 /* The unfenced ones before `incarnation`, a handful at a time; in practice at most one. */
@@ -85,21 +117,25 @@ static enum err fence_some_former(struct db *db, unsigned id, unsigned incarnati
     db_finish(&rows);
     for (size_t i = 0; i < *count; i++) {
         uint64_t former = feed[i].subject & UINT32_MAX;
-        error = db_execute(db, fence_sql, DB_VALUES(db_u64(id), db_u64(former)), NULL);
+        error =
+            db_execute(db, fence_sql, DB_VALUES(db_i64(now_ms), db_u64(id), db_u64(former)), NULL);
         if (error) return error;
     }
     return *count ? feed_append(db, now_ms, feed, *count, NULL, 0, NULL, NULL) : ERR_OK;
 }
 
-static enum err join_once(struct db *db, const char *name, int64_t now_ms, unsigned *id,
-                          unsigned *incarnation)
+static enum err join_once(struct db *db, const char *name, uint64_t tag, int64_t now_ms,
+                          struct node_joined *out)
 {
     size_t fenced = FENCES_AT_ONCE;
+    *out = (struct node_joined){0};
     enum err error = db_begin(db);
-    if (!error) error = take_id(db, name, id);
-    if (!error) error = add_incarnation(db, *id, now_ms, incarnation);
+    if (!error) error = take_id(db, name, &out->id);
+    if (!error) error = next_incarnation(db, out->id, tag, &out->incarnation);
+    if (!error) error = add_incarnation(db, tag, now_ms, out);
     while (!error && fenced == FENCES_AT_ONCE) {
-        error = fence_some_former(db, *id, *incarnation, now_ms, &fenced);
+        error = fence_some_former(db, out->id, out->incarnation, now_ms, &fenced);
+        out->fenced += (unsigned)fenced;
     }
     if (!error) return db_commit(db);
     db_rollback(db);
@@ -115,24 +151,45 @@ static bool is_name(const char *name)
     return length > 0 && length <= NAME_MAX_LENGTH;
 }
 
-enum err node_join(struct db *db, const char *name, int64_t now_ms, unsigned *id,
-                   unsigned *incarnation)
+enum err node_join(struct db *db, const char *name, uint64_t tag, int64_t now_ms,
+                   struct node_joined *out)
 {
     enum err error = ERR_DB_RETRY;
-    if (!is_name(name)) return ERR_INVALID;
-    for (int attempt = 0; error == ERR_DB_RETRY && attempt < ATTEMPTS; attempt++) {
-        error = join_once(db, name, now_ms, id, incarnation);
+    if (!is_name(name) || !tag) return ERR_INVALID;
+    /* Few: each may wait a second for a lock, and the caller comes again. */
+    for (int attempt = 0; error == ERR_DB_RETRY && attempt < JOIN_ATTEMPTS; attempt++) {
+        error = join_once(db, name, tag, now_ms, out);
     }
     return error;
 }
 
+enum err node_find_former(struct db *db, const char *name, int64_t now_ms, struct node_former *out)
+{
+    struct db_rows rows;
+    enum err error = db_query(db, find_former_sql, DB_VALUES(db_i64(now_ms), db_text(name)), &rows);
+    if (error) return error;
+    bool found = db_next(&rows);
+    if (found) {
+        *out = (struct node_former){
+            .id = (unsigned)db_get_u64(&rows, 0),
+            .incarnation = (unsigned)db_get_u64(&rows, 1),
+            .tag = db_get_u64(&rows, 2),
+            .heartbeat = db_get_i64(&rows, 3),
+            .connected = db_get_i64(&rows, 4) != 0,
+        };
+    }
+    db_finish(&rows);
+    return found ? ERR_OK : ERR_NOT_FOUND;
+}
+
 /* ---- alive ---- */
 
-enum err node_heartbeat(struct db *db, unsigned id, unsigned incarnation)
+enum err node_heartbeat(struct db *db, unsigned id, unsigned incarnation, int64_t now_ms)
 {
     uint64_t affected;
-    enum err error =
-        db_execute(db, heartbeat_sql, DB_VALUES(db_u64(id), db_u64(incarnation)), &affected);
+    struct db_value node = db_u64(id), number = db_u64(incarnation);
+    enum err error = db_execute(db, heartbeat_sql,
+                                DB_VALUES(db_i64(now_ms), node, number, node, number), &affected);
     if (error) return error;
     return affected == 1 ? ERR_OK : ERR_FENCED;
 }
@@ -174,13 +231,15 @@ static enum err fence_once(struct db *db, int64_t now_ms, unsigned id, unsigned 
 {
     uint64_t affected = 0;
     struct feed_row feed = fence_row(id, incarnation);
+    struct db_value node = db_u64(id), number = db_u64(incarnation);
     enum err error = db_begin(db);
     if (!error && heartbeat_seen) {
-        error = db_execute(db, fence_silent_sql,
-                           DB_VALUES(db_u64(id), db_u64(incarnation), db_i64(*heartbeat_seen)),
-                           &affected);
+        error = db_execute(
+            db, fence_silent_sql,
+            DB_VALUES(db_i64(now_ms), node, number, node, number, db_i64(*heartbeat_seen)),
+            &affected);
     } else if (!error) {
-        error = db_execute(db, fence_sql, DB_VALUES(db_u64(id), db_u64(incarnation)), &affected);
+        error = db_execute(db, fence_sql, DB_VALUES(db_i64(now_ms), node, number), &affected);
     }
     if (!error && affected == 0) error = ERR_NOT_FOUND;
     if (!error) error = feed_append(db, now_ms, &feed, 1, NULL, 0, NULL, NULL);

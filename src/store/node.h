@@ -22,13 +22,32 @@ struct node_row {
     int64_t started_at; /* wall ms */
 };
 
+/* What a join came to. */
+struct node_joined {
+    unsigned id, incarnation;
+    unsigned fenced; /* former incarnations that had not left, and are fenced now */
+};
 /* Begins a new incarnation of the node called `name` (1 to 64 printable ASCII characters) and
- * fences all its former ones, in one transaction of its own. Ids are 1…NODE_ID_MAX: ERR_FULL when
- * they are used up. After ERR_DB_UNCERTAIN join again: that fences what may have been begun. */
-MUST_USE enum err node_join(struct db *db, const char *name, int64_t now_ms, unsigned *id,
-                            unsigned *incarnation);
+ * fences all its former ones, in one transaction of its own. `tag` is the process' own random
+ * number, never 0: a process may join again after it was fenced, or after ERR_DB_UNCERTAIN, but
+ * gets ERR_DENIED once a process of another tag has joined behind it. Ids are 1…NODE_ID_MAX:
+ * ERR_FULL when they are used up. */
+MUST_USE enum err node_join(struct db *db, const char *name, uint64_t tag, int64_t now_ms,
+                            struct node_joined *out);
+
+/* The newest incarnation of a name, while it is not fenced: of a process that crashed, or lives. */
+struct node_former {
+    unsigned id, incarnation;
+    uint64_t tag;
+    int64_t heartbeat;
+    bool connected; /* the connection of its last heartbeat still stands on the server */
+};
+/* Plain read; now_ms is the wall clock. ERR_NOT_FOUND: the name is new, or all its incarnations
+ * have left. */
+MUST_USE enum err node_find_former(struct db *db, const char *name, int64_t now_ms,
+                                   struct node_former *out);
 /* One autocommitted statement. ERR_FENCED: this incarnation is at its end. */
-MUST_USE enum err node_heartbeat(struct db *db, unsigned id, unsigned incarnation);
+MUST_USE enum err node_heartbeat(struct db *db, unsigned id, unsigned incarnation, int64_t now_ms);
 /* Locks the node's row in share mode within the caller's transaction. ERR_FENCED: roll back. */
 MUST_USE enum err node_hold(struct db *db, unsigned id, unsigned incarnation);
 /* Unfenced incarnations first, then the fenced ones, newest first; at most `capacity`. No locks. */

@@ -124,7 +124,7 @@ enum err tier_list(struct db *db, struct arena *arena, struct tier_row **out, si
     struct tier_row *list = arena_alloc(arena, TIERS_MAX * sizeof *list);
     if (!list) return ERR_NO_MEMORY;
     enum err error =
-        db_query(db, "SELECT " TIER_COLUMNS " FROM tier ORDER BY slug LIMIT 200", DB_NONE, &rows);
+        db_query(db, "SELECT " TIER_COLUMNS " FROM tier ORDER BY slug LIMIT 64", DB_NONE, &rows);
     if (error != ERR_OK) return error;
     size_t n = 0;
     while (error == ERR_OK && n < TIERS_MAX && db_next(&rows))
@@ -163,10 +163,11 @@ static enum err tier_update(struct db *db, const struct tier *tier, const struct
         NULL);
 }
 
+/* The locks make two who add the last one at once come one after the other. */
 static enum err tier_room(struct db *db)
 {
     struct db_rows rows;
-    enum err error = db_query(db, "SELECT COUNT(*) FROM tier", DB_NONE, &rows);
+    enum err error = db_query(db, "SELECT COUNT(*) FROM tier FOR UPDATE", DB_NONE, &rows);
     if (error != ERR_OK) return error;
     bool full = db_next(&rows) && db_get_i64(&rows, 0) >= TIERS_MAX;
     db_finish(&rows);

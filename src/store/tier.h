@@ -9,8 +9,6 @@
 
 struct db;
 
-enum { TIERS_MAX = 200 };
-
 struct tier_row {
     struct tier tier;
     int64_t created_at, updated_at; /* wall ms */

@@ -126,14 +126,6 @@ static enum err row_take(struct db_rows *rows, struct arena *arena, struct token
     return error;
 }
 
-enum err token_find(struct db *db, uint64_t id, struct arena *arena, struct token_row *row)
-{
-    struct db_rows rows;
-    enum err error = db_query(db, "SELECT " TOKEN_COLUMNS " FROM token WHERE id = ?",
-                              DB_VALUES(db_u64(id)), &rows);
-    return error == ERR_OK ? row_take(&rows, arena, row) : error;
-}
-
 enum err token_find_hash(struct db *db, const unsigned char hash[32], struct arena *arena,
                          struct token_row *row)
 {

@@ -48,8 +48,6 @@ MUST_USE enum err token_insert(struct db *db, const struct token_row *row);
 /* *changed false: it was revoked already. ERR_NOT_FOUND. */
 MUST_USE enum err token_revoke(struct db *db, uint64_t id, int64_t now_ms, bool *changed);
 /* ERR_NOT_FOUND. Texts are in the arena. */
-MUST_USE enum err token_find(struct db *db, uint64_t id, struct arena *arena,
-                             struct token_row *row);
 MUST_USE enum err token_find_hash(struct db *db, const unsigned char hash[32], struct arena *arena,
                                   struct token_row *row);
 /* ERR_OK, or ERR_DENIED when it is revoked, expired or unknown. */

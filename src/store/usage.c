@@ -26,10 +26,12 @@ static void entry_add(const struct journal_entry *entry, void *context)
     struct usage_counts *bucket =
         subject == series->subject ? bucket_of(series, entry->hour) : NULL;
     if (!bucket) return;
-    bucket->allowed += entry->allowed;
-    bucket->denied_quota += entry->denied_quota;
-    bucket->denied_rate += entry->denied_rate;
-    bucket->denied_other += entry->denied_other;
+    /* Unsigned, so that what is taken back before what it is taken from comes out right. */
+    uint64_t sign = entry->flags & JOURNAL_TAKEN_BACK ? UINT64_MAX : 1;
+    bucket->allowed += sign * entry->allowed;
+    bucket->denied_quota += sign * entry->denied_quota;
+    bucket->denied_rate += sign * entry->denied_rate;
+    bucket->denied_other += sign * entry->denied_other;
 }
 
 #define USAGE_SUMS                                                                                 \
@@ -65,8 +67,8 @@ enum err usage_series_read(struct db *db, struct usage_series *series)
 }
 
 #define OWNER_SELECT                                                                               \
-    "SELECT c.id, t.monthly_quota FROM customer c JOIN entitlement e ON e.customer_id = c.id "     \
-    "JOIN tier t ON t.slug = e.tier "
+    "SELECT c.id, t.monthly_quota, e.anchor, e.kept_start, e.kept_until FROM customer c JOIN "     \
+    "entitlement e ON e.customer_id = c.id JOIN tier t ON t.slug = e.tier "
 
 enum err usage_owner_find(struct db *db, struct usage_owner *owner)
 {
@@ -76,16 +78,18 @@ enum err usage_owner_find(struct db *db, struct usage_owner *owner)
         error = db_query(db, OWNER_SELECT "JOIN api_key k ON k.customer_id = c.id WHERE k.id = ?",
                          DB_VALUES(db_u64(owner->key_id)), &rows);
     else if (owner->customer_id)
-        error = db_query(db, OWNER_SELECT "WHERE c.id = ?", DB_VALUES(db_u64(owner->customer_id)),
-                         &rows);
+        error = db_query(db, OWNER_SELECT "WHERE c.id = ? AND c.deleted_at IS NULL",
+                         DB_VALUES(db_u64(owner->customer_id)), &rows);
     else
-        error = db_query(db, OWNER_SELECT "WHERE c.external_id = ?",
+        error = db_query(db, OWNER_SELECT "WHERE c.external_id = ? AND c.deleted_at IS NULL",
                          DB_VALUES(db_span(owner->external_id)), &rows);
     if (error != ERR_OK) return error;
     if (!db_next(&rows)) return ERR_NOT_FOUND;
     owner->customer_id = db_get_u64(&rows, 0);
     owner->has_quota = !db_is_null(&rows, 1);
     owner->quota = db_get_u64(&rows, 1);
+    owner->months =
+        (struct period_rule){db_get_i64(&rows, 2), db_get_i64(&rows, 3), db_get_i64(&rows, 4)};
     db_finish(&rows);
     return ERR_OK;
 }

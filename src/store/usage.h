@@ -3,6 +3,7 @@
 #define KEYMETER_STORE_USAGE_H
 
 #include "base/arena.h"
+#include "core/period.h"
 #include "store/usage_snapshot.h"
 
 struct db;
@@ -30,6 +31,7 @@ struct usage_owner {
     struct span external_id;
     bool has_quota; /* results */
     uint64_t quota;
+    struct period_rule months;
 };
 MUST_USE enum err usage_owner_find(struct db *db, struct usage_owner *owner);
 

@@ -3,6 +3,7 @@
  * counted once, whether the fold has reached it or not. */
 #include "store/usage_snapshot.h"
 
+#include "core/period.h"
 #include "io/db.h"
 
 enum { OWNERS_MAX = 1024, ROWS_A_PIECE = 128 };
@@ -124,7 +125,8 @@ static enum err folded_read(struct db *db, const struct usage_subject *subject, 
             ? db_query(db,
                        "SELECT CAST(COALESCE(SUM(units), 0) AS SIGNED) FROM usage_hour WHERE "
                        "key_id = ? AND hour >= ? AND period_start = ?",
-                       DB_VALUES(db_u64(subject->subject), db_i64(subject->period_start),
+                       DB_VALUES(db_u64(subject->subject),
+                                 db_i64(period_hour_start(subject->period_start)),
                                  db_i64(subject->period_start)),
                        &rows)
             : db_query(

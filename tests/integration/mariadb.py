@@ -73,7 +73,9 @@ class Mariadb:
                 [_program("mariadbd"), "--no-defaults", f"--datadir={self.directory}/data",
                  f"--socket={self.socket}", f"--pid-file={self.directory}/pid",
                  f"--log-error={self.log}", "--skip-networking", "--skip-name-resolve",
-                 "--innodb-log-file-size=8M", "--character-set-server=utf8mb4", *_as_root(),
+                 "--innodb-log-file-size=8M",
+                 "--innodb-use-native-aio=OFF",  # as src/dev_database.c: it is killed and started at once
+                 "--character-set-server=utf8mb4", *_as_root(),
                  *self.options],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
                 env={**os.environ, **self.temporary, **self.environment}, start_new_session=True)

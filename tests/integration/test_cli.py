@@ -3,7 +3,9 @@
 import json
 import os
 import secrets
+import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -16,8 +18,8 @@ class Client:
     def run(self, *words, stdin="", token=None, address=None):
         environment = {**os.environ, "KEYMETER_ADDR": address or f"http://{self.daemon.api}",
                        "KEYMETER_TOKEN": self.daemon.info["token"] if token is None else token}
-        return subprocess.run([self.program, *words], input=stdin, capture_output=True, text=True,
-                              timeout=30, env=environment, check=False)
+        return subprocess.run([self.program, *words], input=stdin, capture_output=True,
+                              encoding="utf-8", timeout=30, env=environment, check=False)
 
     def sign_up(self, *more):
         return self.run("signups", "create", "--external-id", "cli-" + secrets.token_hex(6),
@@ -64,6 +66,14 @@ def test_a_key_from_sign_up_to_revocation(client):
     assert client.run("verify", stdin=third.stdout).returncode == 2
 
 
+def test_a_long_title_is_cut_between_characters_and_keeps_its_column(client):
+    key_id = key_id_of(client.sign_up("--title", "ü" * 100))
+    lines = client.run("keys", "list", "--limit", "1").stdout.splitlines()
+    assert lines[1].startswith(f"{key_id}  {'ü' * 31}  active")
+    assert lines[0].index("status") == lines[1].index("active")
+    assert client.run("keys", "get", key_id).stdout.count("ü") == 100
+
+
 def test_lists_are_tables(client):
     made = client.sign_up("--title", "Listed")
     table = client.run("keys", "list", "--limit", "5").stdout.splitlines()
@@ -107,3 +117,40 @@ def test_wrong_usage_is_1(client, words):
                                      "http://127.0.0.1:1"])
 def test_the_token_goes_nowhere_unsafe_or_dead(client, address):
     assert client.run("keys", "list", address=address).returncode == 1
+
+
+class Flaky(threading.Thread):
+    """An API that breaks its first connections when the request is there, then makes a key."""
+
+    def __init__(self, broken):
+        super().__init__(daemon=True)
+        self.broken, self.keys = broken, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
+        self.start()
+
+    def run(self):
+        while True:
+            connection, _ = self.listener.accept()
+            with connection, connection.makefile("rwb") as stream:
+                head = iter(lambda: stream.readline().strip().decode(), "")
+                lines = dict(line.lower().split(": ", 1) for line in list(head)[1:])
+                stream.read(int(lines["content-length"]))
+                self.keys.append(lines.get("idempotency-key"))
+                if len(self.keys) <= self.broken:
+                    continue
+                body = b'{"id":"key_1","secret":"km_live_made"}'
+                stream.write(b"HTTP/1.1 201 Created\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
+def test_a_lost_answer_is_asked_for_again_under_the_same_key(client):
+    api = Flaky(broken=1)
+    made = client.run("keys", "regenerate", "key_1", address=api.address)
+    assert (made.returncode, made.stdout) == (0, "km_live_made\n"), made.stderr
+    assert len(api.keys) == 2 and api.keys[0] == api.keys[1] and len(api.keys[0]) >= 16
+    gone = Flaky(broken=9)
+    lost = client.run("keys", "regenerate", "key_1", address=gone.address)
+    assert lost.returncode == 1 and len(gone.keys) == 2
+    assert f"--idempotency-key {gone.keys[0]} " in lost.stderr
+    assert client.run("keys", "revoke", "key_1", address=gone.address).returncode == 1
+    assert len(gone.keys) == 3 and gone.keys[2] is None  # not such a call: sent once

@@ -53,6 +53,31 @@ def test_once_shows_a_sign_up_a_call_and_its_usage(build_directory, tmp_path):
     assert info["key"] in again.stdout and '"allowed":2' in again.stdout
 
 
+def test_the_call_is_shown_over_a_unix_socket(build_directory, tmp_path):
+    gateway = tmp_path / "gateway"
+    done = run_dev(build_directory, tmp_path / "state", "--once", "--json", str(tmp_path / "dev.json"),
+                   "--set", f"listen.gateway=unix:{gateway}")
+    assert done.returncode == 0, done.stderr
+    info = json.loads((tmp_path / "dev.json").read_text())
+    assert info["gateway"] == f"unix:{gateway}"
+    assert f"--unix-socket '{gateway}' 'http://localhost/v1/gateway'" in done.stdout
+    assert "HTTP/1.1 200" in done.stdout and '"allowed":1' in done.stdout
+
+
+def test_the_state_is_where_the_readme_says(build_directory, tmp_path):
+    for folder, environment in [(tmp_path / "here" / ".keymeter-dev", {}),
+                                (tmp_path / "xdg" / "keymeter-dev", {"XDG_STATE_HOME": f"{tmp_path}/xdg"})]:
+        folder.parent.mkdir()
+        environment = {**{name: value for name, value in os.environ.items()
+                          if name != "XDG_STATE_HOME"}, **environment}
+        # A setting that cannot be ends it once the state is made.
+        done = subprocess.run([str(build_directory / "keymeterd"), "dev", "--set", "log.level=x"],
+                              capture_output=True, text=True, timeout=30, check=False,
+                              cwd=tmp_path / "here", env=environment)
+        assert done.returncode == 1
+        assert folder.is_dir()
+
+
 def test_json_has_what_tests_need_and_is_private(dev):
     dev.start()
     path = dev.state / "dev.json"
@@ -76,6 +101,13 @@ def test_sigterm_ends_both_processes_and_the_next_start_uses_the_same(dev):
     second = dev.start().info
     for name in ("token", "key", "key_id", "customer_id"):
         assert second[name] == first[name], name
+
+
+def test_a_closed_terminal_ends_both_processes(dev):
+    info = dict(dev.start().info)
+    dev.process.send_signal(signal.SIGHUP)
+    assert dev.process.wait(timeout=30) == 0, dev.log()[-4000:]
+    assert not is_running(info["pid"]) and not is_running(info["database_pid"])
 
 
 def test_a_killed_daemon_starts_again_on_the_running_database(dev):

@@ -89,16 +89,51 @@ def test_networks_admit_only_their_addresses(daemon, made):
     assert daemon.gate_until(outside, **{"X-Forwarded-For": "10.0.0.1"}).status == 403
 
 
+def test_what_trusted_proxies_forward_is_read_from_the_right(build_directory):
+    daemon = Daemon(build_directory, ["listen.trusted_proxies=127.0.0.1/32, 10.0.0.1"]).start()
+    try:
+        daemon.tier("wide", monthly_quota=None)
+        customer = daemon.signup("wide")["customer"]["id"]
+        key = daemon.must("POST", "/v1/keys", {
+            "customer_id": customer, "allowed_networks": ["10.0.0.0/8", "127.0.0.0/8", "192.0.2.7"]})
+        for forwarded, status in [
+                (None, 200), ("192.0.2.7", 200), ("198.51.100.1", 403),
+                ("192.0.2.7, 198.51.100.1", 403),  # the client wrote the first one
+                ("198.51.100.1, 192.0.2.7", 200), ("198.51.100.1, 10.0.0.1", 403),
+                ("192.0.2.7, 10.0.0.1", 200),
+                # No address, so nobody's: the proxy's own, which is allowed, is not the client's.
+                ("unknown", 403), ("unknown, 10.0.0.1", 403), ("192.0.2.7:4711", 403), ("", 200),
+                ("192.0.2.7,", 403)]:
+            headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
+            assert daemon.gate_until(key["secret"], **headers).status == status, forwarded
+        assert daemon.stop() == 0
+    finally:
+        daemon.close()
+
+
 def test_options_count_only_where_the_proxy_wrote_them(daemon, made):
     secret = made["secret"]
     assert daemon.gate_until(secret, "?permissions=csv_export,user_info").status == 200
     assert daemon.gate_until(secret, "?permissions=nobody").status == 403
     assert daemon.gate_until(secret, "/client?permissions=nobody").status == 200
     assert daemon.gate_until(secret, "/~permissions=nobody/client?permissions=a").status == 403
+    for clients in ("/~/~permissions=nobody", "/%7epermissions=nobody", "//~permissions=nobody"):
+        assert daemon.gate_until(secret, clients).status == 200, clients
     answer = daemon.gate_until("", "?deny=403")
     assert (answer.status, answer.headers["X-Verify-Status"]) == (403, "401")
-    for bad in ("?cost=1&cost=2", "?cost=-1", "?cost=1000001", "?nothing=1", "?deny=402"):
+    for bad in ("?cost=1&cost=2", "?cost=-1", "?cost=1000001", "?nothing=1", "?deny=402",
+                "?problem=body", "?problem=header&problem=header"):
         assert daemon.gate(secret, bad).status == 400, bad
+
+
+def test_the_problem_moves_to_a_header_for_proxies_that_drop_bodies(daemon, made):
+    body = daemon.gate_until("", "", **{"X-Request-Id": "one"})
+    header = daemon.gate_until("", "?problem=header", **{"X-Request-Id": "one"})
+    assert (header.status, header.body) == (401, b"") and "Content-Type" not in header.headers
+    assert header.headers["X-Verify-Problem"].encode() == body.body
+    both = daemon.gate_until("", "/~deny=403;problem=header/x", **{"X-Request-Id": "one"})
+    assert (both.status, both.headers["X-Verify-Problem"]) == (403, body.body.decode())
+    assert "X-Verify-Problem" not in daemon.gate_until(made["secret"], "?problem=header").headers
 
 
 def test_regenerate_kills_the_old_secret_and_keeps_usage(daemon, made):

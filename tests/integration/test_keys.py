@@ -70,7 +70,8 @@ def test_a_new_key_has_all_that_the_contract_lists(app, customer):
     ({"expires_at": "2001-01-01T00:00:00Z"}, "body.expires_at", "validation_failed"),
     ({"expires_at": "tomorrow"}, "body.expires_at", "validation_failed"),
     ({"allowed_networks": ["10.0.0.1/8"]}, "body.allowed_networks[0]", "validation_failed"),
-    ({"monthly_cap": 5}, "body.monthly_cap", "validation_failed"),
+    ({"monthly_cap": -1}, "body.monthly_cap", "validation_failed"),
+    ({"environment": "staging"}, "body.environment", "validation_failed"),
     ({"deliver": "email"}, "body.deliver", "delivery_unavailable"),
 ])
 def test_a_wrong_field_is_named(app, customer, change, location, code):
@@ -126,7 +127,7 @@ def test_lists_are_filtered_and_paged(app, customer):
         page = app.must("GET", f"/v1/keys?customer_id={customer['external_id']}&status={status}")
         assert [key["id"] for key in page["data"]] == expected
     assert app.must("GET", f"/v1/keys?customer_id={customer['id']}&tier=free")["data"] == []
-    for query in ("status=alive", "limit=0", "limit=201", "cursor=x", "q=first", "unused_since=2026-01-01"):
+    for query in ("status=alive", "limit=0", "limit=201", "cursor=x", "q=-", "unused_since=2026-01-01"):
         refused(app.call("GET", "/v1/keys?" + query), 422, "validation_failed")
 
 
@@ -281,6 +282,9 @@ def test_deleting_a_customer_revokes_its_keys_and_forgets_it(app, customer, key)
     assert app.gate_until(key["secret"]).status == 401
     assert app.call("GET", path).status == 404
     assert app.call("GET", f"/v1/customers/{customer['id']}").status == 404
+    assert app.call("GET", f"{path}/usage").status == 404
+    assert app.call("GET", f"/v1/customers/{customer['id']}/usage").status == 404
+    assert app.call("GET", f"/v1/keys/{key['id']}/usage").status == 200
     assert app.must("GET", f"/v1/keys/{key['id']}")["title"] == ""
     again = app.must("POST", "/v1/customers", {"external_id": customer["external_id"],
                                                "email": "new@example.com", "tier": customer["tier"]})
@@ -302,3 +306,39 @@ def test_a_revoked_token_changes_nothing_more(app, customer):
     app.must("DELETE", f"/v1/tokens/{token['id']}")
     assert app.call("POST", "/v1/keys", body, token=token["secret"]).status == 401
     assert len(app.must("GET", f"/v1/keys?customer_id={customer['id']}")["data"]) == 1
+
+
+# ---- texts ----
+
+HIDDEN = ["a\nb", "a\tb", "\x1b[2J", "\x7f", "\x85", "invoice\u202efdp", "\u200b", "\u2066x", "\ufeff"]
+
+
+@pytest.mark.parametrize("text", HIDDEN)
+def test_what_hides_or_turns_the_writing_is_refused(app, customer, key, text):
+    tier = app.must("GET", f"/v1/tiers/{customer['tier']}")
+    for method, path, body, field in [
+            ("PATCH", f"/v1/keys/{key['id']}", {"title": text}, "title"),
+            ("PATCH", f"/v1/customers/{customer['id']}", {"name": text}, "name"),
+            ("PUT", f"/v1/tiers/{tier['slug']}", {**tier, "name": text}, "name"),
+            ("POST", "/v1/tokens", {"name": text, "scopes": ["read"]}, "name")]:
+        problem = refused(app.call(method, path, body), 422, "validation_failed")
+        wrong = next(c for c in text if c not in "abx[2Jinvoicefdp")
+        assert [error["location"] for error in problem["errors"]] == [f"body.{field}"]
+        assert f"take out U+{ord(wrong):04X}" in problem["errors"][0]["message"]
+    body = {"external_id": f"x{text}", "email": "someone@example.com", "tier": customer["tier"]}
+    problem = refused(app.call("POST", "/v1/customers", body), 422, "validation_failed")
+    assert [error["location"] for error in problem["errors"]] == ["body.external_id"]
+    lines = {"description": f"first\n\t{text}", "metadata": {"a": text}}
+    answer = app.call("PATCH", f"/v1/keys/{key['id']}", lines)
+    if "\n" in text or "\t" in text:
+        assert answer.json["description"] == lines["description"]
+    else:
+        problem = refused(answer, 422, "validation_failed")
+        assert [error["location"] for error in problem["errors"]] == ["body.description", "body.metadata"]
+    assert app.must("GET", f"/v1/keys/{key['id']}")["title"] == "first"
+
+
+def test_a_key_of_any_characters_is_just_unknown(app):
+    for text in [*HIDDEN, "", "\u00e9" * 100]:
+        assert app.must("POST", "/v1/verify", {"key": text}) == {"valid": False, "code": "NOT_FOUND"}
+        assert app.call("POST", "/v1/keys/lookup", {"key": text}).status == 404

@@ -1,46 +1,14 @@
 """`keymeterd serve`, migrate, token create, config check: what an operator runs."""
 
-import os
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from daemon import free_port, request, wait_for
+from daemon import request, wait_for
 from mariadb import Mariadb
-
-
-class Operator:
-    def __init__(self, build, folder, database):
-        self.program = str(build / "keymeterd")
-        self.folder = folder
-        self.api = f"127.0.0.1:{free_port()}"
-        self.database = database
-
-    def options(self, *settings):
-        every = [*self.database.settings(), f"listen.api={self.api}", "listen.gateway=",
-                 f"keys.master_key_file={self.folder}/master.key",
-                 f"keys.pepper_file={self.folder}/pepper.key", *settings]
-        return ["--config", "/dev/null", *(word for s in every for word in ("--set", s))]
-
-    def run(self, *words, settings=()):
-        return subprocess.run([self.program, *words, *self.options(*settings)], capture_output=True,
-                              text=True, timeout=60, check=False)
-
-    def serve(self, environment=None):
-        log = open(self.folder / "log", "ab")
-        with log:
-            return subprocess.Popen([self.program, "serve", *self.options()], stdout=log, stderr=log,
-                                    env={**os.environ, **(environment or {})})
-
-    def wait_ready(self, process):
-        def ready():
-            assert process.poll() is None, (self.folder / "log").read_text()
-            try:
-                return request(self.api, "GET", "/readyz").status == 200
-            except OSError:
-                return False
-        wait_for(ready, "/readyz")
+from operator_side import Operator
 
 
 @pytest.fixture
@@ -126,6 +94,60 @@ def test_no_database_is_told(operator):
     assert "/nonexistent/socket" in refused.stderr
 
 
+def test_a_stalled_database_is_told_before_its_connection_is_given_up(operator):
+    assert operator.run("migrate", "up").returncode == 0
+    process = operator.serve()
+    try:
+        operator.wait_ready(process)
+        operator.database.freeze()
+        refused = wait_for(lambda: (answer := request(operator.api, "GET", "/readyz")).status == 503
+                           and answer, "503 of /readyz")
+        assert refused.json["detail"] == "Not ready: the database does not answer."
+        assert refused.headers["Retry-After"] == "1"
+        assert request(operator.api, "GET", "/livez").status == 200
+        operator.database.thaw()
+        operator.wait_ready(process)
+    finally:
+        operator.database.thaw()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, (operator.folder / "log").read_text()
+
+
+def test_a_change_of_a_stalled_database_is_answered_and_still_made(operator):
+    assert operator.run("migrate", "up").returncode == 0
+    token = operator.run("token", "create", "--scope", "admin").stdout.strip()
+    process = operator.serve()
+    bearer = {"Authorization": f"Bearer {token}"}
+
+    def call(method, path, body=None):
+        return request(operator.api, method, path, body, bearer, timeout=60)
+
+    try:
+        operator.wait_ready(process)
+        customer = {"external_id": "acme-1", "email": "ops@acme.example", "tier": "free"}
+        assert call("POST", "/v1/customers", customer).status == 201
+        operator.database.freeze()
+        with ThreadPoolExecutor(2) as pool:
+            read = pool.submit(call, "GET", "/v1/customers/acme-1")
+            changed = call("PATCH", "/v1/customers/acme-1", {"metadata": {"made": True}})
+            read = read.result()
+            operator.database.thaw()  # long before database.io_timeout gives the connection up
+        for answer, detail in [
+                (changed, "The database does not answer. The change may have been made or not: look "
+                          "before you ask for it again."),
+                (read, "The database does not answer; try again shortly.")]:
+            assert (answer.status, answer.json["code"]) == (503, "unavailable")
+            assert answer.json["detail"] == detail
+            assert answer.headers["Retry-After"] == "1"
+        operator.wait_ready(process)
+        wait_for(lambda: (answer := call("GET", "/v1/customers/acme-1")).status == 200
+                 and answer.json["metadata"] == {"made": True}, "the change")
+    finally:
+        operator.database.thaw()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, (operator.folder / "log").read_text()
+
+
 def test_config_check_names_file_and_line(build_directory, tmp_path):
     path = tmp_path / "keymeter.conf"
     program = str(build_directory / "keymeterd")
@@ -142,6 +164,54 @@ def test_config_check_names_file_and_line(build_directory, tmp_path):
     assert f"{path}:3" in refused.stderr and "listen.api" in refused.stderr
     path.unlink()
     assert check().returncode == 1
+
+
+@pytest.mark.parametrize("listener", ["api", "gateway"])
+def test_config_check_knows_what_serve_refuses(operator, listener):
+    assert operator.run("migrate", "up").returncode == 0
+    settings = [f"listen.{listener}=0.0.0.0:0"]
+    for command in (["config", "check"], ["serve"]):
+        refused = operator.run(*command, settings=settings)
+        assert refused.returncode == 1 and refused.stdout == ""
+        assert f"listen.{listener}: 0.0.0.0:0 is beyond loopback" in refused.stderr
+        assert "listen.allow_cleartext = yes" in refused.stderr
+    allowed = operator.run("config", "check", settings=[*settings, "listen.allow_cleartext=yes"])
+    assert (allowed.returncode, allowed.stdout) == (0, "ok\n")
+
+
+@pytest.mark.parametrize("options, variable", [
+    (["--innodb-flush-log-at-trx-commit=2"], "innodb_flush_log_at_trx_commit is 2"),
+    (["--innodb-flush-log-at-trx-commit=0"], "innodb_flush_log_at_trx_commit is 0"),
+    (["--log-bin=log", "--sync-binlog=0"], "sync_binlog is 0"),
+])
+def test_a_database_that_may_lose_commits_is_refused(build_directory, tmp_path, options, variable):
+    database = Mariadb(options=options)
+    try:
+        operator = Operator(build_directory, tmp_path, database.start())
+        assert operator.run("migrate", "up").returncode == 0
+        refused = operator.run("serve")
+        assert refused.returncode == 1
+        assert variable in refused.stderr and "database.allow_weak_durability" in refused.stderr
+        process = operator.serve(settings=["database.allow_weak_durability=yes"])
+        operator.wait_ready(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        assert "weak_durability" in operator.log() and variable in operator.log()
+    finally:
+        database.close()
+
+
+def test_a_database_that_syncs_its_binary_log_is_taken(build_directory, tmp_path):
+    database = Mariadb(options=["--log-bin=log", "--sync-binlog=1"])
+    try:
+        operator = Operator(build_directory, tmp_path, database.start())
+        assert operator.run("migrate", "up").returncode == 0
+        process = operator.serve()
+        operator.wait_ready(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        database.close()
 
 
 @pytest.mark.parametrize("words", [[], ["bogus"], ["serve", "now"], ["serve", "--once"],
@@ -164,7 +234,7 @@ def test_systemd_is_told(operator):
         process = operator.serve({"NOTIFY_SOCKET": str(path)})
         try:
             assert notify.recv(100) == b"READY=1"
-            operator.wait_ready(process)
+            assert operator.is_ready()  # it verifies already
         finally:
             process.send_signal(signal.SIGTERM)
         assert notify.recv(100) == b"STOPPING=1"

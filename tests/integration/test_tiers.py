@@ -137,3 +137,18 @@ def test_routing_says_404_and_405(daemon):
     assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD")
     head = daemon.call("HEAD", "/v1/tiers")
     assert (head.status, head.body) == (200, b"")
+
+
+def test_the_65th_tier_is_refused_and_the_64th_works(daemon):
+    """The last test of this file: tiers cannot be deleted."""
+    count = len(daemon.must("GET", "/v1/tiers?limit=200")["data"])
+    for number in range(count, 64):
+        daemon.tier(f"tier-{number}")
+    secret = daemon.signup(tier="tier-63", key={"title": "t"})["secret"]
+    assert daemon.gate_until(secret).status == 200
+    tier = daemon.must("GET", "/v1/tiers/free")
+    tier.update(slug="one-more")
+    refused = daemon.call("PUT", "/v1/tiers/one-more", tier)
+    assert (refused.status, refused.json["code"]) == (409, "too_many_tiers")
+    assert "64" in refused.json["detail"]
+    assert daemon.call("PUT", "/v1/tiers/tier-63", {**tier, "slug": "tier-63"}).status == 200

@@ -57,10 +57,8 @@ SQL = re.compile(
 )
 SOURCE_LINES, HEADER_LINES, FUNCTION_LINES = 600, 150, 80
 LONG_HEADERS = {  # one interface each, with its documentation; may shrink, not grow
-    "src/io/db.h": 180,
     "src/io/http.h": 170,
     "src/io/http_private.h": 175,
-    "src/service/meter_private.h": 280,
 }
 
 C_FILES = sources.tracked("src/*.c", "src/*.h")

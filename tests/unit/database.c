@@ -105,7 +105,8 @@ static void wait_until_ready(void)
 static void serve(void)
 {
     char data[PATH_SIZE * 2], sock[PATH_SIZE * 2], pid[PATH_SIZE * 2], log[PATH_SIZE * 2];
-    char *argv[10 + OPTIONS_MAX] = {
+    enum { OWN = 10 };
+    char *argv[OWN + OPTIONS_MAX + 1] = {
         ARGUMENT("/usr/sbin/mariadbd"),
         ARGUMENT("--no-defaults"),
         ARGUMENT(option(data, "datadir", "data")),
@@ -114,11 +115,12 @@ static void serve(void)
         ARGUMENT(option(log, "log-error", "error.log")),
         ARGUMENT("--skip-name-resolve"),
         ARGUMENT("--innodb-log-file-size=8M"),
+        ARGUMENT("--innodb-use-native-aio=OFF"), /* why: src/dev_database.c */
         ARGUMENT(geteuid() == 0 ? "--user=root" : "--skip-name-resolve"),
     };
     for (size_t i = 0; options[i]; i++) {
         if (i == OPTIONS_MAX) give_up("too many options");
-        argv[9 + i] = ARGUMENT(options[i]);
+        argv[OWN + i] = ARGUMENT(options[i]);
     }
     server = spawn(argv);
     wait_until_ready();
@@ -203,6 +205,7 @@ struct db *database_open(void)
 void database_freeze(void)
 {
     kill(server, SIGSTOP);
+    waitpid(server, NULL, WUNTRACED); /* until all its threads stand still */
 }
 
 void database_thaw(void)

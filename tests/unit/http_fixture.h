@@ -38,6 +38,7 @@ struct fixture {
 static struct fixture *current;
 static struct http_request *held[HELD_MAX]; /* the server thread's */
 static size_t held_count;
+static unsigned late_count, kept_back;
 static char big[BIG];
 
 static void answer_text(struct http_response *response, const char *text)
@@ -46,21 +47,49 @@ static void answer_text(struct http_response *response, const char *text)
         .status = 200, .content_type = "text/plain", .body = span_text(text)};
 }
 
-/* Last come, first answered: the connection must put them in order again. */
+/* Last come, first answered: the connection must put them in order again. What is held anew
+ * meanwhile waits for the next release. */
 static void release_held(void)
 {
-    while (held_count > 0) {
-        struct http_request *request = held[--held_count];
+    size_t count = held_count;
+    struct http_request *now[HELD_MAX];
+    memcpy(now, held, sizeof now);
+    held_count = 0;
+    while (count > 0) {
+        struct http_request *request = now[--count];
         struct http_response response = {.status = 200, .body = request->query};
         http_finish(request, &response);
     }
+}
+
+static void answer_late(struct http_request *request)
+{
+    struct http_response response = {.status = 503, .body = SPAN("late")};
+    late_count++;
+    http_answer_early(request, &response);
+    http_answer_early(request, &response); /* once is enough */
+}
+
+/* http_request.hold: until the next release. */
+static bool keep_back(struct http_request *request, const struct http_response *response)
+{
+    assert_int_equal(response->status, 200);
+    ++*(unsigned *)request->hold_context;
+    held[held_count++] = request;
+    return true;
 }
 
 static struct verdict handle(struct http_request *request)
 {
     struct http_response response = {.status = 200, .body = request->body};
     char text[64];
-    if (span_is(request->path, "/held")) {
+    if (span_is(request->path, "/held") || span_is(request->path, "/late") ||
+        span_is(request->path, "/kept")) {
+        if (span_is(request->path, "/kept")) {
+            request->hold = keep_back;
+            request->hold_context = &kept_back;
+        }
+        if (span_is(request->path, "/late")) http_answer_by(request, 1, answer_late);
         assert_true(held_count < HELD_MAX);
         held[held_count++] = request;
         return http_pending(request);
@@ -80,6 +109,12 @@ static struct verdict handle(struct http_request *request)
         struct http_server_stats stats;
         http_server_get_stats(current->server, &stats);
         snprintf(text, sizeof text, "%u", stats.open);
+        answer_text(&response, text);
+    } else if (span_is(request->path, "/latecount")) {
+        snprintf(text, sizeof text, "%u", late_count);
+        answer_text(&response, text);
+    } else if (span_is(request->path, "/heldcount")) {
+        snprintf(text, sizeof text, "%zu waiting, %u held back", held_count, kept_back);
         answer_text(&response, text);
     } else if (span_is(request->path, "/info")) {
         answer_text(&response,

@@ -2,6 +2,7 @@
  * job of a pool comes to `done` once. */
 #include "base/clock.h"
 #include "database.h"
+#include "io/db_pool.h"
 #include "io/loop.h"
 
 #include "unit.h"

@@ -393,6 +393,88 @@ static void the_drain_ends_at_its_deadline_and_requests_may_outlive_the_server(v
     server_join(&fixture);
 }
 
+static void wait_for_text(int fd, struct buf *in, const char *path, const char *wanted)
+{
+    for (bool there = false; !there;) {
+        give_text(fd, path);
+        char *answer = take_one(fd, in);
+        there = strcmp(strstr(answer, "\r\n\r\n") + 4, wanted) == 0;
+        free(answer);
+    }
+}
+
+/* The answer at a deadline goes out in its turn, and what comes of the work later is dropped. */
+static void a_late_request_is_answered_early_and_once(void **state)
+{
+    (void)state;
+    struct fixture fixture = {0};
+    late_count = 0;
+    server_start(&fixture);
+    int fd = dial(&fixture), other = dial(&fixture);
+    struct buf in = {0}, others = {0};
+    give_text(fd, "GET /late?work" R11 HOST "\r\n");
+    expect_one(fd, &in, "HTTP/1.1 503 ", "late");
+    give_text(fd, "GET /release" R11 HOST "\r\n"); /* after its answer has left */
+    expect_one(fd, &in, "HTTP/1.1 200 ", "released");
+
+    give_text(fd, "GET /held?first" R11 HOST "\r\nGET /late?second" R11 HOST "\r\n");
+    wait_for_text(other, &others, "GET /latecount" R11 HOST "\r\n", "2");
+    give_text(other, "GET /release" R11 HOST "\r\n"); /* while its answer waits for its turn */
+    expect_one(other, &others, "HTTP/1.1 200 ", "released");
+    expect_one(fd, &in, "HTTP/1.1 200 ", "first");
+    expect_one(fd, &in, "HTTP/1.1 503 ", "late");
+
+    give_text(fd, "GET /held" R11 HOST "\r\nGET /late" R11 HOST "\r\n");
+    wait_for_text(other, &others, "GET /latecount" R11 HOST "\r\n", "3");
+    struct linger reset = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(fd);
+    wait_for_text(other, &others, "GET /open" R11 HOST "\r\n", "1");
+    give_text(other, "GET /release" R11 HOST "\r\n"); /* after its client went */
+    expect_one(other, &others, "HTTP/1.1 200 ", "released");
+
+    give_text(other, "GET /late" R11 HOST "\r\n");
+    expect_one(other, &others, "HTTP/1.1 503 ", "late");
+    buf_done(&in);
+    buf_done(&others);
+    close(other);
+    server_end(&fixture); /* released after the server is gone */
+}
+
+static void an_answer_that_is_held_back_is_given_once_later(void **state)
+{
+    (void)state;
+    struct fixture fixture = {0};
+    kept_back = 0;
+    server_start(&fixture);
+    int fd = dial(&fixture), other = dial(&fixture);
+    struct buf in = {0}, others = {0};
+    give_text(fd, "GET /kept?it" R11 HOST "\r\nGET /held?behind" R11 HOST "\r\n");
+    give_text(fd, "GET /release" R11 HOST "\r\n");
+    wait_for_text(other, &others, "GET /heldcount" R11 HOST "\r\n", "1 waiting, 1 held back");
+    give_text(other, "GET /release" R11 HOST "\r\n");
+    expect_one(other, &others, "HTTP/1.1 200 ", "released");
+    expect_one(fd, &in, "HTTP/1.1 200 ", "it");
+    expect_one(fd, &in, "HTTP/1.1 200 ", "behind");
+    expect_one(fd, &in, "HTTP/1.1 200 ", "released");
+
+    give_text(fd, "GET /kept" R11 HOST "\r\n");
+    wait_for_text(other, &others, "GET /heldcount" R11 HOST "\r\n", "1 waiting, 1 held back");
+    struct linger reset = {.l_onoff = 1};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    close(fd);
+    wait_for_text(other, &others, "GET /open" R11 HOST "\r\n", "1");
+    for (int i = 0; i < 2; i++) { /* its client is gone: held back all the same, then dropped */
+        give_text(other, "GET /release" R11 HOST "\r\n");
+        expect_one(other, &others, "HTTP/1.1 200 ", "released");
+    }
+    wait_for_text(other, &others, "GET /heldcount" R11 HOST "\r\n", "0 waiting, 2 held back");
+    buf_done(&in);
+    buf_done(&others);
+    close(other);
+    server_end(&fixture);
+}
+
 /* ---- listening ---- */
 
 static void listens_on_unix_sockets_and_takes_over_stale_ones(void **state)
@@ -479,6 +561,8 @@ int main(void)
         cmocka_unit_test(a_client_may_go_before_its_answer),
         cmocka_unit_test(stopping_answers_what_is_in_flight_and_closes_the_idle),
         cmocka_unit_test(the_drain_ends_at_its_deadline_and_requests_may_outlive_the_server),
+        cmocka_unit_test(a_late_request_is_answered_early_and_once),
+        cmocka_unit_test(an_answer_that_is_held_back_is_given_once_later),
         cmocka_unit_test(listens_on_unix_sockets_and_takes_over_stale_ones),
         cmocka_unit_test(refuses_addresses_that_are_not_safe_or_not_addresses),
     };

@@ -263,7 +263,7 @@ static void issues_up_to_the_tiers_maximum(void **state)
     assert_int_equal(
         key_hash_find(db, hash, KEY_HASH_ALGORITHM, keyring_pepper_id(service.keyring), &found),
         ERR_OK);
-    assert_int_equal(found, first.change.key_id);
+    assert_int_equal(found, first.change.view.row.id);
     assert_int_equal(issue_one(db, &second, "acme"), ERR_DENIED);
     assert_string_equal(second.change.operation.problem.code, "key_limit_reached");
     assert_int_equal(issue_one(db, &nobody, "nobody"), ERR_DENIED);
@@ -322,7 +322,7 @@ static void rotates_with_an_overlap_and_regenerates(void **state)
     struct issue issue = {0};
     struct rotate rotate = {0};
     assert_int_equal(issue_one(db, &issue, "acme"), ERR_OK);
-    uint64_t id = issue.change.key_id;
+    uint64_t id = issue.change.view.row.id;
     assert_int_equal(rotate_one(db, id, 3600, &rotate), ERR_OK);
     assert_int_equal(rotate.change.view.status, KEY_ROTATING);
     assert_int_equal(rotate.change.view.secret_count, 2);
@@ -372,7 +372,7 @@ static void revoking_is_final_and_idempotent(void **state)
     struct issue issue = {0};
     enum key_status status;
     assert_int_equal(issue_one(db, &issue, "acme"), ERR_OK);
-    uint64_t id = issue.change.key_id;
+    uint64_t id = issue.change.view.row.id;
     assert_int_equal(set_state(db, id, KEY_STATE_DISABLE, &status), ERR_OK);
     assert_int_equal(status, KEY_DISABLED);
     assert_int_equal(set_state(db, id, KEY_STATE_ENABLE, &status), ERR_OK);
@@ -425,7 +425,8 @@ static void the_status_filter_says_what_the_rules_say(void **state)
                                     .limit = 100};
         struct key_view *views;
         size_t count;
-        assert_int_equal(key_view_list(db, &filter, clock_wall_ms(), &arena, &views, &count),
+        uint64_t next;
+        assert_int_equal(key_view_list(db, &filter, clock_wall_ms(), &arena, &views, &count, &next),
                          ERR_OK);
         for (size_t i = 0; i < count; i++)
             assert_int_equal(views[i].status, status);

@@ -75,7 +75,8 @@ static void an_interrupted_file_goes_on(void **unused)
     (void)unused;
     must(migrate_up(db, 1, &state));
     /* as if the process had died between a table's change and its count */
-    must(db_command(db, "UPDATE schema_migration SET statements = 1, applied_at = NULL"));
+    must(db_command(db, "UPDATE schema_migration SET statements = IF(version = 1, 1, 0), "
+                        "applied_at = NULL"));
     must(db_command(db, "DELETE FROM tier"));
     must(db_command(db, "DELETE FROM feed_head"));
     must(db_command(db, "DELETE FROM feed"));

@@ -46,24 +46,34 @@ static int64_t number(const char *sql)
     return value;
 }
 
+/* Tags of processes. */
+enum { PROCESS_A = 11, PROCESS_B, PROCESS_C, DAY_MS = 24 * 3600 * 1000 };
+
+static struct node_joined join(const char *name, uint64_t tag)
+{
+    struct node_joined joined;
+    must(node_join(db, name, tag, 1000, &joined));
+    return joined;
+}
+
 static void a_restarting_node_fences_its_former_self(void **unused)
 {
     (void)unused;
-    unsigned id, incarnation, other, other_incarnation;
-    must(node_join(db, "alpha", 1000, &id, &incarnation));
-    assert_int_equal(id, 1);
-    assert_int_equal(incarnation, 1);
-    must(node_join(db, "beta", 1000, &other, &other_incarnation));
-    assert_int_equal(other, 2);
-    must(node_heartbeat(db, id, 1));
-    must(node_join(db, "alpha", 2000, &id, &incarnation));
-    assert_int_equal(id, 1);
-    assert_int_equal(incarnation, 2);
-    assert_int_equal(node_heartbeat(db, id, 1), ERR_FENCED);
+    struct node_joined first = join("alpha", PROCESS_A), other = join("beta", PROCESS_B);
+    assert_int_equal(first.id, 1);
+    assert_int_equal(first.incarnation, 1);
+    assert_int_equal(first.fenced, 0);
+    assert_int_equal(other.id, 2);
+    must(node_heartbeat(db, 1, 1, 1000));
+    struct node_joined second = join("alpha", PROCESS_C);
+    assert_int_equal(second.id, 1);
+    assert_int_equal(second.incarnation, 2);
+    assert_int_equal(second.fenced, 1);
+    assert_int_equal(node_heartbeat(db, 1, 1, 1000), ERR_FENCED);
     must(db_begin(db));
-    assert_int_equal(node_hold(db, id, 1), ERR_FENCED);
-    must(node_hold(db, id, 2));
-    must(node_hold(db, other, other_incarnation));
+    assert_int_equal(node_hold(db, 1, 1), ERR_FENCED);
+    must(node_hold(db, 1, 2));
+    must(node_hold(db, other.id, other.incarnation));
     assert_int_equal(node_hold(db, 3, 1), ERR_FENCED);
     must(db_commit(db));
     assert_int_equal(number("SELECT COUNT(*) FROM fold_owner WHERE folded = 0"), 3);
@@ -80,41 +90,123 @@ static void a_restarting_node_fences_its_former_self(void **unused)
     assert_int_equal(count, 1);
 }
 
+/* A process joins again after a fence, or when it does not know what became of its own join, but
+ * never behind another process: two daemons of one name would fence each other for ever. */
+static void a_process_does_not_join_behind_another_of_its_name(void **unused)
+{
+    (void)unused;
+    struct node_joined joined = join("alpha", PROCESS_A);
+    must(node_fence(db, 5, joined.id, joined.incarnation, 0));
+    joined = join("alpha", PROCESS_A);
+    assert_int_equal(joined.incarnation, 2);
+    assert_int_equal(joined.fenced, 0);
+    joined = join("alpha", PROCESS_A); /* the outcome of the last one was unknown */
+    assert_int_equal(joined.incarnation, 3);
+    assert_int_equal(joined.fenced, 1);
+
+    joined = join("alpha", PROCESS_B);
+    assert_int_equal(joined.incarnation, 4);
+    struct node_joined refused;
+    assert_int_equal(node_join(db, "alpha", PROCESS_A, 1000, &refused), ERR_DENIED);
+    must(node_heartbeat(db, joined.id, joined.incarnation, 1000));
+    assert_int_equal(number("SELECT COUNT(*) FROM node"), 4);
+    must(node_leave(db, 5, joined.id, joined.incarnation));
+    assert_int_equal(node_join(db, "alpha", PROCESS_A, 1000, &refused), ERR_DENIED);
+    joined = join("alpha", PROCESS_C); /* a restart */
+    assert_int_equal(joined.incarnation, 5);
+    assert_int_equal(node_join(db, "alpha", 0, 1000, &joined), ERR_INVALID);
+}
+
+static void a_former_incarnation_tells_whether_it_may_be_alive(void **unused)
+{
+    (void)unused;
+    struct node_former former;
+    assert_int_equal(node_find_former(db, "alpha", 1500, &former), ERR_NOT_FOUND);
+    struct db *daemon = database_open();
+    struct node_joined joined;
+    must(node_join(daemon, "alpha", PROCESS_A, 1000, &joined));
+    must(node_find_former(db, "alpha", 1500, &former));
+    assert_int_equal(former.incarnation, 1);
+    assert_int_equal(former.tag, PROCESS_A);
+    assert_true(former.connected);
+    assert_int_equal(former.heartbeat, 0);
+    must(node_heartbeat(db, joined.id, joined.incarnation,
+                        1000)); /* from now on by this connection */
+    db_close(&daemon);
+    must(node_find_former(db, "alpha", 1500, &former));
+    assert_true(former.connected);
+    assert_int_equal(former.heartbeat, 1);
+    /* A server that was started since counts its connections anew: this is another's. */
+    must(node_find_former(db, "alpha", 1000 + DAY_MS, &former));
+    assert_false(former.connected);
+    must(node_find_former(db, "alpha", 1500, &former));
+    assert_true(former.connected);
+
+    daemon = database_open();
+    must(node_heartbeat(daemon, joined.id, joined.incarnation, 1000));
+    db_close(&daemon); /* the server's thread ends a moment later */
+    for (int look = 0; former.connected && look < 1000000; look++)
+        must(node_find_former(db, "alpha", 1500, &former));
+    assert_false(former.connected);
+    must(node_leave(db, 5, joined.id, joined.incarnation));
+    assert_int_equal(node_find_former(db, "alpha", 1500, &former), ERR_NOT_FOUND);
+}
+
+/* Every insert, take and fold holds the node's row in share mode. */
+static void a_heartbeat_waits_for_nobody(void **unused)
+{
+    (void)unused;
+    struct node_joined joined = join("alpha", PROCESS_A);
+    struct db *holder = database_open();
+    must(db_begin(holder));
+    must(node_hold(holder, joined.id, joined.incarnation));
+    must(node_heartbeat(db, joined.id, joined.incarnation, 1000));
+    db_rollback(holder);
+    must(db_begin(holder));
+    must(db_command(holder, "UPDATE node SET fenced = 1"));
+    must(node_heartbeat(db, joined.id, joined.incarnation, 1000));
+    must(db_commit(holder));
+    assert_int_equal(node_heartbeat(db, joined.id, joined.incarnation, 1000), ERR_FENCED);
+    db_close(&holder);
+}
+
 static void a_fence_needs_the_heartbeat_seen(void **unused)
 {
     (void)unused;
-    unsigned id, incarnation;
-    must(node_join(db, "alpha", 1000, &id, &incarnation));
-    must(node_heartbeat(db, id, incarnation));
-    must(node_heartbeat(db, id, incarnation));
+    struct node_joined joined = join("alpha", PROCESS_A);
+    unsigned id = joined.id, incarnation = joined.incarnation;
+    must(node_heartbeat(db, id, incarnation, 1000));
+    must(node_heartbeat(db, id, incarnation, 1000));
     assert_int_equal(node_fence(db, 5, id, incarnation, 1), ERR_NOT_FOUND);
-    must(node_heartbeat(db, id, incarnation));
+    must(node_heartbeat(db, id, incarnation, 1000));
     must(node_fence(db, 5, id, incarnation, 3));
     assert_int_equal(node_fence(db, 5, id, incarnation, 3), ERR_NOT_FOUND);
-    assert_int_equal(node_heartbeat(db, id, incarnation), ERR_FENCED);
+    assert_int_equal(node_heartbeat(db, id, incarnation, 1000), ERR_FENCED);
     assert_int_equal(node_leave(db, 5, id, incarnation), ERR_FENCED);
     assert_int_equal(number("SELECT COUNT(*) FROM feed WHERE kind = 8"), 1);
 
-    must(node_join(db, "beta", 1000, &id, &incarnation));
+    joined = join("beta", PROCESS_B);
+    id = joined.id, incarnation = joined.incarnation;
     must(node_leave(db, 5, id, incarnation));
-    assert_int_equal(node_heartbeat(db, id, incarnation), ERR_FENCED);
+    assert_int_equal(number("SELECT COUNT(*) FROM node WHERE fenced_at = 5"), 2);
+    assert_int_equal(node_heartbeat(db, id, incarnation, 1000), ERR_FENCED);
     assert_int_equal(number("SELECT COUNT(*) FROM feed WHERE kind = 8"), 2);
 }
 
 static void names_and_ids_have_bounds(void **unused)
 {
     (void)unused;
-    unsigned id, incarnation;
+    struct node_joined joined;
     char name[70];
-    assert_int_equal(node_join(db, "", 1, &id, &incarnation), ERR_INVALID);
-    assert_int_equal(node_join(db, "a b", 1, &id, &incarnation), ERR_INVALID);
+    assert_int_equal(node_join(db, "", PROCESS_A, 1, &joined), ERR_INVALID);
+    assert_int_equal(node_join(db, "a b", PROCESS_A, 1, &joined), ERR_INVALID);
     memset(name, 'n', sizeof name);
     name[65] = '\0';
-    assert_int_equal(node_join(db, name, 1, &id, &incarnation), ERR_INVALID);
+    assert_int_equal(node_join(db, name, PROCESS_A, 1, &joined), ERR_INVALID);
     name[64] = '\0';
-    must(node_join(db, name, 1, &id, &incarnation));
+    must(node_join(db, name, PROCESS_A, 1, &joined));
     must(db_command(db, "UPDATE node_name SET id = 511"));
-    assert_int_equal(node_join(db, "next", 1, &id, &incarnation), ERR_FULL);
+    assert_int_equal(node_join(db, "next", PROCESS_A, 1, &joined), ERR_FULL);
     assert_int_equal(number("SELECT COUNT(*) FROM node_name"), 1);
 }
 
@@ -188,6 +280,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_restarting_node_fences_its_former_self, open_migrated,
                                         close_it),
+        cmocka_unit_test_setup_teardown(a_process_does_not_join_behind_another_of_its_name,
+                                        open_migrated, close_it),
+        cmocka_unit_test_setup_teardown(a_former_incarnation_tells_whether_it_may_be_alive,
+                                        open_migrated, close_it),
+        cmocka_unit_test_setup_teardown(a_heartbeat_waits_for_nobody, open_migrated, close_it),
         cmocka_unit_test_setup_teardown(a_fence_needs_the_heartbeat_seen, open_migrated, close_it),
         cmocka_unit_test_setup_teardown(names_and_ids_have_bounds, open_migrated, close_it),
         cmocka_unit_test_setup_teardown(only_the_keys_it_was_made_with, open_migrated, close_it),

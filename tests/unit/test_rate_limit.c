@@ -110,7 +110,7 @@ static void refunds_undo_charges(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT_OF(limits); i++) {
         const struct rate_limit *limit = &limits[i];
-        struct rate_state spent = {777, 0}, before;
+        struct rate_state spent = {0}, before;
         int64_t now = 500;
         for (int n = 0; n < 3; n++)
             (void)take(limit, &spent, now + n);
@@ -119,12 +119,12 @@ static void refunds_undo_charges(void **state)
         rate_check(limit, &spent, now, &view);
         if (!view.allowed) continue;
         rate_charge(limit, &spent, now);
-        rate_refund(limit, &spent);
+        rate_refund(&spent);
         assert_int_equal(spent.tat_us, before.tat_us);
         assert_int_equal(spent.fraction, before.fraction);
     }
     struct rate_state none = {0};
-    rate_refund(&limits[0], &none);
+    rate_refund(&none);
     struct rate_view view;
     rate_check(&limits[0], &none, 0, &view);
     assert_int_equal(view.remaining, 10); /* never more than the limit */
@@ -142,6 +142,58 @@ static void a_tightened_limit_locks_out_for_its_window_at_most(void **state)
     assert_false(view.allowed);
     assert_int_equal(view.retry_after_seconds, 1);
     assert_int_equal(view.reset_seconds, 1);
+}
+
+/* n of N spent are n of M, in either direction, whatever the windows are. */
+static void a_changed_limit_inherits_calls(void **state)
+{
+    (void)state;
+    for (size_t from = 0; from < COUNT_OF(limits); from++)
+        for (size_t to = 0; to < COUNT_OF(limits); to++)
+            for (uint32_t calls = 0; calls <= 12 && calls <= limits[from].limit; calls++) {
+                struct rate_state spent = {0}, moved;
+                struct rate_view view;
+                int64_t now = 123456789012345;
+                for (uint32_t i = 0; i < calls; i++)
+                    rate_charge(&limits[from], &spent, now);
+                rate_check(&limits[to], &spent, now, &view);
+                uint32_t limit = limits[to].limit;
+                assert_int_equal(view.remaining, calls < limit ? limit - calls : 0);
+                assert_true(view.reset_seconds <= limits[to].window_s);
+                if (!view.allowed) continue;
+                moved = spent;
+                rate_charge(&limits[to], &moved, now);
+                rate_check(&limits[to], &moved, now, &view);
+                assert_int_equal(view.remaining, limit - calls - 1);
+                rate_refund(&moved); /* of the new shape, then one of the old */
+                rate_check(&limits[to], &moved, now, &view);
+                assert_int_equal(view.remaining, limit - calls);
+                if (calls) rate_refund(&spent);
+                rate_check(&limits[to], &spent, now, &view);
+                assert_int_equal(view.remaining, calls ? limit - calls + 1 : limit);
+            }
+}
+
+static void a_widened_limit_is_not_harsher(void **state)
+{
+    (void)state;
+    const struct rate_limit narrow = {"x", 100, 60}, faster = {"x", 6000, 60}, slow = {"x", 10, 1},
+                            wide = {"x", 600, 60};
+    struct rate_state spent = {0};
+    struct rate_view view;
+    for (int i = 0; i < 100; i++)
+        rate_charge(&narrow, &spent, 0);
+    rate_check(&faster, &spent, 0, &view);
+    assert_true(view.allowed);
+    assert_int_equal(view.remaining, 5900);
+    assert_int_equal(view.reset_seconds, 1);
+    rate_check(&faster, &spent, 30000000, &view); /* half was given back before the change */
+    assert_int_equal(view.remaining, 5950);
+    spent = (struct rate_state){0};
+    for (int i = 0; i < 10; i++)
+        rate_charge(&slow, &spent, 0);
+    rate_check(&wide, &spent, 50000, &view); /* 9.5 of 10 are 9.5 of 600 */
+    assert_int_equal(view.remaining, 590);
 }
 
 static void a_keys_limit_replaces_the_tiers(void **state)
@@ -181,6 +233,8 @@ int main(void)
         cmocka_unit_test(views_tell_when),
         cmocka_unit_test(refunds_undo_charges),
         cmocka_unit_test(a_tightened_limit_locks_out_for_its_window_at_most),
+        cmocka_unit_test(a_changed_limit_inherits_calls),
+        cmocka_unit_test(a_widened_limit_is_not_harsher),
         cmocka_unit_test(a_keys_limit_replaces_the_tiers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,13 +4,16 @@
 #include "core/rate_limit.h"
 #include "unit.h"
 
-static struct http_header type_header = {SPAN("Content-Type"), SPAN("application/json")};
+static struct http_header headers[2] = {{SPAN("Content-Type"), SPAN("application/json")}};
+static size_t header_count = 1;
 
 /* A request that has the body; arena_done it. */
 static struct http_request request_of(const char *body)
 {
-    return (struct http_request){
-        .method = HTTP_M_POST, .headers = &type_header, .header_count = 1, .body = span_text(body)};
+    return (struct http_request){.method = HTTP_M_POST,
+                                 .headers = headers,
+                                 .header_count = header_count,
+                                 .body = span_text(body)};
 }
 
 static int status_of(const char *text)
@@ -32,13 +35,23 @@ static void tells_malformed_from_wrong(void **state)
     assert_int_equal(status_of("{\"a\":1,\"a\":2}"), 400);
     assert_int_equal(status_of("[]"), 422);
     assert_int_equal(status_of("{\"surprise\":1}"), 422);
-    type_header.value = SPAN("text/plain");
+    headers[0].value = SPAN("text/plain");
     assert_int_equal(status_of("{}"), 415);
-    type_header.value = SPAN("application/json; charset=latin1");
+    headers[0].value = SPAN("application/json; charset=latin1");
     assert_int_equal(status_of("{}"), 415);
-    type_header.value = SPAN("Application/JSON;  charset=UTF-8");
+    headers[0].value = SPAN("Application/JSON;  charset=UTF-8");
     assert_int_equal(status_of("{}"), 200);
-    type_header.value = SPAN("application/json");
+    headers[0].value = SPAN("application/json \t;\tcharset=utf-8");
+    assert_int_equal(status_of("{}"), 200);
+    headers[0].value = SPAN("application/json");
+    header_count = 2;
+    headers[1] = (struct http_header){SPAN("content-type"), SPAN("application/json")};
+    assert_int_equal(status_of("{}"), 415);
+    headers[1] = (struct http_header){SPAN("Content-Encoding"), SPAN("gzip")};
+    assert_int_equal(status_of("{}"), 415);
+    headers[1].value = SPAN("identity");
+    assert_int_equal(status_of("{}"), 200);
+    header_count = 1;
 }
 
 static void reads_fields(void **state)

@@ -117,6 +117,8 @@ static void mistakes_are_named(void **state)
     refuses("[limits]\npipelined = 65\n", "from 1 to 64");
     refuses("[payment]\nprovider = http\n", "needs payment.url");
     refuses("[listen]\napi =\n", "listen.api is empty");
+    refuses("[listen]\ngateway = 127.0.0.1:7070\n", "are the same address");
+    refuses("[listen]\napi = unix:/run/a\ngateway = unix:/run/a\n", "are the same address");
 }
 
 static void a_line_that_is_too_long_is_refused(void **state)

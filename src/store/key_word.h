@@ -1,0 +1,20 @@
+/* The index of words by which keys are searched: a row for each beginning of each word of a title.
+ * DB thread, in the transaction that writes the title. */
+#ifndef KEYMETER_STORE_KEY_WORD_H
+#define KEYMETER_STORE_KEY_WORD_H
+
+#include "base/compiler.h"
+#include "base/err.h"
+
+#include <stdint.h>
+
+struct db;
+
+/* Adds what `title` is to be found by. */
+MUST_USE enum err key_word_add(struct db *db, uint64_t key_id, const char *title);
+/* Takes away what key_word_add added for that same title. */
+MUST_USE enum err key_word_remove(struct db *db, uint64_t key_id, const char *title);
+/* Takes away all words of a customer's keys, by the titles that stand in api_key. */
+MUST_USE enum err key_word_erase(struct db *db, uint64_t customer_id);
+
+#endif

@@ -1,0 +1,201 @@
+/* Upkeep, called every minute by each node on a background thread (service/meter_upkeep.c). Lock
+ * order: node (share), fold_owner, budget, lease. Always holds: rows of node are kept, for an
+ * incarnation's number is never used again; the journal of an incarnation that is not fenced is the
+ * fold's alone; budget.leased stays the sum over leases of granted - settled, since only leases
+ * where that is zero go. Units in an unfolded journal row are granted but not settled: so a budget
+ * without leases has no such rows either. */
+#include "store/upkeep.h"
+
+#include "io/db.h"
+#include "store/lease.h"
+#include "store/node.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#define HOUR_MS INT64_C(3600000)
+#define DAY_MS  (24 * HOUR_MS)
+
+enum {
+    PERIOD_DAYS = 31, /* the longest one, from its start */
+    LEASE_DAYS = PERIOD_DAYS + 1,
+    BUDGET_DAYS = PERIOD_DAYS + 62,
+};
+
+enum err upkeep_feed(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    struct db_rows rows;
+    uint64_t last = 0, count = 0;
+    int64_t before_ms = upkeep->now_ms - HOUR_MS;
+    *deleted = 0;
+    /* From the oldest on and only as long as all are old: the times come from the clocks of several
+     * nodes, and a gap would hide a row from a node that has not read it yet. */
+    enum err error = db_query(db,
+                              "SELECT position, created_at FROM feed WHERE position < (SELECT "
+                              "position FROM feed_head WHERE id = 1) ORDER BY position LIMIT 1000",
+                              DB_NONE, &rows);
+    if (error) return error;
+    while (db_next(&rows)) {
+        if (db_get_i64(&rows, 1) >= before_ms) {
+            db_finish(&rows);
+            break;
+        }
+        last = db_get_u64(&rows, 0);
+    }
+    if (last)
+        error =
+            db_execute(db, "DELETE FROM feed WHERE position <= ?", DB_VALUES(db_u64(last)), &count);
+    if (!error) *deleted = count;
+    return error;
+}
+
+/* ---- one transaction a step: hold the node, delete each candidate, commit ---- */
+
+struct candidate {
+    struct db_value key[5]; /* whole numbers, as the step's statements want them */
+};
+
+struct step {
+    const char *pick, *delete;
+    size_t columns; /* of the key */
+    int64_t before_ms;
+};
+
+static enum err pick(struct db *db, const struct step *step, struct candidate out[UPKEEP_ROWS],
+                     size_t *count)
+{
+    struct db_rows rows;
+    *count = 0;
+    enum err error = db_query(db, step->pick, DB_VALUES(db_i64(step->before_ms)), &rows);
+    if (error) return error;
+    while (*count < UPKEEP_ROWS && db_next(&rows)) {
+        for (size_t i = 0; i < step->columns; i++)
+            out[*count].key[i] = db_u64(db_get_u64(&rows, i));
+        ++*count;
+    }
+    db_finish(&rows);
+    return ERR_OK;
+}
+
+static enum err owner_lock(struct db *db, const struct candidate *candidate)
+{
+    struct db_rows rows;
+    enum err error =
+        db_query(db, "SELECT folded FROM fold_owner WHERE node = ? AND incarnation = ? FOR UPDATE",
+                 candidate->key, 2, &rows);
+    if (!error) db_finish(&rows);
+    return error;
+}
+
+static enum err step_run(struct db *db, const struct upkeep *upkeep, const struct step *step,
+                         bool lock_owner, size_t *deleted)
+{
+    struct candidate candidates[UPKEEP_ROWS];
+    size_t count;
+    uint64_t all = 0;
+    *deleted = 0;
+    enum err error = pick(db, step, candidates, &count);
+    if (error || !count) return error;
+    error = db_begin(db);
+    if (!error) error = node_hold(db, upkeep->node, upkeep->incarnation);
+    for (size_t i = 0; i < count && !error; i++) {
+        uint64_t affected = 0;
+        if (lock_owner) error = owner_lock(db, &candidates[i]);
+        if (!error)
+            error = db_execute(db, step->delete, candidates[i].key, step->columns, &affected);
+        all += affected;
+    }
+    if (!error) error = db_commit(db);
+    if (error)
+        db_rollback(db);
+    else
+        *deleted = all;
+    return error;
+}
+
+enum err upkeep_journal(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    static const struct step step = {
+        .pick = "SELECT n.id, n.incarnation, f.folded FROM node n JOIN fold_owner f ON f.node = "
+                "n.id AND f.incarnation = n.incarnation WHERE n.fenced = 1 AND n.fenced_at < ? AND "
+                "EXISTS (SELECT 1 FROM meter_journal j WHERE j.node = n.id AND j.incarnation = "
+                "n.incarnation AND j.seq <= f.folded) ORDER BY n.id, n.incarnation LIMIT 100",
+        .delete = "DELETE FROM meter_journal WHERE node = ? AND incarnation = ? AND seq <= ?",
+        .columns = 3,
+    };
+    struct step now = step;
+    now.before_ms = upkeep->now_ms - HOUR_MS;
+    return step_run(db, upkeep, &now, true, deleted);
+}
+
+enum err upkeep_leases(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    static const struct step step = {
+        .pick = "SELECT node, incarnation, kind, subject, period_start FROM lease WHERE "
+                "period_start < ? AND granted = settled ORDER BY period_start LIMIT 100",
+        .delete = "DELETE FROM lease WHERE node = ? AND incarnation = ? AND kind = ? AND subject = "
+                  "? AND period_start = ? AND granted = settled",
+        .columns = 5,
+    };
+    struct step now = step;
+    now.before_ms = upkeep->now_ms - LEASE_DAYS * DAY_MS;
+    return step_run(db, upkeep, &now, false, deleted);
+}
+
+enum err upkeep_budgets(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    static const struct step step = {
+        .pick = "SELECT kind, subject, period_start FROM budget b WHERE period_start < ? AND NOT "
+                "EXISTS (SELECT 1 FROM lease l WHERE l.kind = b.kind AND l.subject = b.subject AND "
+                "l.period_start = b.period_start) ORDER BY period_start LIMIT 100",
+        /* A take locks the budget first: it cannot add a lease in between. */
+        .delete = "DELETE FROM budget WHERE kind = ? AND subject = ? AND period_start = ? AND NOT "
+                  "EXISTS (SELECT 1 FROM lease l WHERE l.kind = budget.kind AND l.subject = "
+                  "budget.subject AND l.period_start = budget.period_start)",
+        .columns = 3,
+    };
+    struct step now = step;
+    now.before_ms = upkeep->now_ms - BUDGET_DAYS * DAY_MS;
+    return step_run(db, upkeep, &now, false, deleted);
+}
+
+enum { ID_SIZE = 32 };
+
+static enum err pick_expired(struct db *db, int64_t now_ms, unsigned char out[][ID_SIZE],
+                             size_t *count)
+{
+    struct db_rows rows;
+    *count = 0;
+    enum err error = db_query(
+        db, "SELECT id FROM idempotency WHERE expires_at <= ? ORDER BY expires_at LIMIT 100",
+        DB_VALUES(db_i64(now_ms)), &rows);
+    if (error) return error;
+    while (*count < UPKEEP_ROWS && db_next(&rows))
+        memcpy(out[(*count)++], db_get_span(&rows, 0).data, ID_SIZE);
+    db_finish(&rows);
+    return ERR_OK;
+}
+
+enum err upkeep_idempotency(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    unsigned char ids[UPKEEP_ROWS][ID_SIZE];
+    size_t count;
+    uint64_t all = 0;
+    *deleted = 0;
+    enum err error = pick_expired(db, upkeep->now_ms, ids, &count);
+    if (error || !count) return error;
+    error = db_begin(db);
+    if (!error) error = node_hold(db, upkeep->node, upkeep->incarnation);
+    for (size_t i = 0; i < count && !error; i++) {
+        uint64_t affected = 0;
+        error = db_execute(db, "DELETE FROM idempotency WHERE id = ? AND expires_at <= ?",
+                           DB_VALUES(db_bytes(ids[i], ID_SIZE), db_i64(upkeep->now_ms)), &affected);
+        all += affected;
+    }
+    if (!error) error = db_commit(db);
+    if (error)
+        db_rollback(db);
+    else
+        *deleted = all;
+    return error;
+}

@@ -1,0 +1,42 @@
+/* Deleting what no longer says anything: old rows of the change feed, the newest journal rows that
+ * ended incarnations left behind, leases and budgets of periods long past. Any node may do each
+ * step at any time, also twice and beside another node: what is to go is picked without locks and
+ * deleted only if it still may. DB thread. */
+#ifndef KEYMETER_STORE_UPKEEP_H
+#define KEYMETER_STORE_UPKEEP_H
+
+#include "base/compiler.h"
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct db;
+
+/* In whose name, and the wall clock: every age counts from now_ms. */
+struct upkeep {
+    unsigned node, incarnation;
+    int64_t now_ms;
+};
+
+/* How many rows one call deletes at most: when it was as many, there may be more. */
+enum { UPKEEP_FEED_ROWS = 1000, UPKEEP_ROWS = 100 };
+
+/* *deleted counts rows. ERR_FENCED: this node's incarnation is at its end, nothing was deleted;
+ * ERR_DB_RETRY: another time. */
+
+/* Feed rows older than an hour. What is left has no gaps, and the newest row is left: a node that
+ * has read less far misses the row that it read last, and reads everything anew. */
+MUST_USE enum err upkeep_feed(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+/* Folded journal rows of incarnations that were fenced more than an hour ago: nobody is still to
+ * look for an uncertain insert of theirs. Without a backlog it is one row an incarnation. */
+MUST_USE enum err upkeep_journal(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+/* Leases of periods that ended at least a day ago, in which all that was granted is settled. */
+MUST_USE enum err upkeep_leases(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+/* Budgets of periods that ended at least 62 days ago and have no lease any more. */
+MUST_USE enum err upkeep_budgets(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+
+/* Reservations and kept answers of the Idempotency-Key that have expired. */
+MUST_USE enum err upkeep_idempotency(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+
+#endif

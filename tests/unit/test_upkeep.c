@@ -1,0 +1,233 @@
+/* store/upkeep: what is old goes, and nothing that anybody still needs. */
+#include "store/upkeep.h"
+
+#include "database.h"
+#include "store/feed.h"
+#include "store/journal.h"
+#include "store/node.h"
+
+#include "unit.h"
+
+#include <sodium.h>
+#include <stdio.h>
+
+#define DAY_MS INT64_C(86400000)
+#define NOW_MS (1000 * DAY_MS)
+
+enum { TAG = 7 };
+
+static struct db *db;
+static struct upkeep upkeep;
+
+static void must(enum err error)
+{
+    if (error) fail_msg("%s: %s", err_name(error), db_error_text(db));
+}
+
+static int open_migrated(void **unused)
+{
+    (void)unused;
+    database_migrate();
+    db = database_open();
+    struct node_joined joined;
+    must(node_join(db, "keeper", TAG, NOW_MS, &joined));
+    upkeep = (struct upkeep){joined.id, joined.incarnation, NOW_MS};
+    return 0;
+}
+
+static int close_it(void **unused)
+{
+    (void)unused;
+    db_close(&db);
+    return 0;
+}
+
+static void sql(const char *format, ...) PRINTF_LIKE(1, 2);
+static void sql(const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    must(db_command(db, text));
+}
+
+static int64_t number(const char *sql_text)
+{
+    struct db_rows rows;
+    must(db_query(db, sql_text, DB_NONE, &rows));
+    assert_true(db_next(&rows));
+    int64_t value = db_get_i64(&rows, 0);
+    db_finish(&rows);
+    return value;
+}
+
+static size_t run(enum err (*step)(struct db *, const struct upkeep *, size_t *))
+{
+    size_t deleted = 99;
+    must(step(db, &upkeep, &deleted));
+    return deleted;
+}
+
+static void append(int64_t at_ms)
+{
+    struct feed_row row = {.kind = FEED_KEY, .subject = 1};
+    must(db_begin(db));
+    must(feed_append(db, at_ms, &row, 1, NULL, 0, NULL, NULL));
+    must(db_commit(db));
+}
+
+/* ---- the feed ---- */
+
+static void the_feed_keeps_an_hour_and_never_loses_its_newest_row(void **unused)
+{
+    (void)unused;
+    append(NOW_MS - DAY_MS);
+    append(NOW_MS - DAY_MS);
+    assert_int_equal(run(upkeep_feed), 2); /* and the schema's first row */
+    assert_int_equal(number("SELECT COUNT(*) FROM feed"), 1);
+    assert_int_equal(run(upkeep_feed), 0);
+    append(NOW_MS - 1000);
+    assert_int_equal(run(upkeep_feed), 1);
+    append(NOW_MS);
+    assert_int_equal(run(upkeep_feed), 0);
+    assert_int_equal(number("SELECT MIN(position) FROM feed"), 4);
+}
+
+/* A node whose clock is slow writes rows that look old at once. Deleting one between others would
+ * hide it from every node that has not read it yet. */
+static void the_feed_gets_no_gap_by_a_slow_clock(void **unused)
+{
+    (void)unused;
+    struct feed_place read;
+    append(NOW_MS - 1000);
+    must(feed_newest(db, &read));
+    append(NOW_MS - 2 * DAY_MS);
+    append(NOW_MS);
+    run(upkeep_feed);
+    struct arena arena = {0};
+    struct feed_read feed;
+    must(feed_read(db, read, &arena, &feed));
+    assert_int_equal(feed.count, 2);
+    arena_done(&arena);
+}
+
+/* Whoever is behind what was deleted learns it: the row it read last is missing. */
+static void a_node_behind_the_feed_is_told_to_read_everything_anew(void **unused)
+{
+    (void)unused;
+    struct feed_place read;
+    append(NOW_MS - 2 * DAY_MS);
+    must(feed_newest(db, &read));
+    append(NOW_MS - 2 * DAY_MS);
+    append(NOW_MS);
+    run(upkeep_feed);
+    struct arena arena = {0};
+    struct feed_read feed;
+    assert_int_equal(feed_read(db, read, &arena, &feed), ERR_NOT_FOUND);
+    arena_done(&arena);
+}
+
+/* ---- the journal ---- */
+
+static void only_ended_incarnations_lose_their_newest_journal_row(void **unused)
+{
+    (void)unused;
+    /* live; fenced just now; fenced long ago with a row unfolded; fenced long ago */
+    for (int i = 1; i <= 4; i++) {
+        int64_t fenced_at = i == 2 ? NOW_MS - 1000 : NOW_MS - DAY_MS;
+        sql("INSERT INTO node (id, incarnation, fenced, fenced_at, started_at) VALUES (9, %d, %d, "
+            "%lld, 0)",
+            i, i > 1, (long long)(i > 1 ? fenced_at : 0));
+        sql("INSERT INTO fold_owner VALUES (9, %d, 5)", i);
+        sql("INSERT INTO meter_journal VALUES (9, %d, 5, '')", i);
+        if (i == 3) sql("INSERT INTO meter_journal VALUES (9, %d, 6, '')", i);
+    }
+    assert_int_equal(run(upkeep_journal), 2);
+    assert_int_equal(number("SELECT COUNT(*) FROM meter_journal WHERE seq = 5"), 2);
+    assert_int_equal(number("SELECT COUNT(*) FROM meter_journal WHERE incarnation <= 2"), 2);
+    assert_int_equal(number("SELECT seq FROM meter_journal WHERE incarnation = 3"), 6);
+    assert_int_equal(run(upkeep_journal), 0);
+    assert_int_equal(number("SELECT COUNT(*) FROM node"), 5);
+    assert_int_equal(number("SELECT COUNT(*) FROM fold_owner"), 5);
+}
+
+/* ---- leases and budgets ---- */
+
+static void budget_add(int subject, int64_t age_days)
+{
+    sql("INSERT INTO budget (kind, subject, period_start, used) VALUES (1, %d, %lld, 3)", subject,
+        (long long)(NOW_MS - age_days * DAY_MS));
+}
+
+static void lease_add(int subject, int64_t age_days, int granted, int settled)
+{
+    sql("INSERT INTO lease (node, incarnation, kind, subject, period_start, granted, settled) "
+        "VALUES (1, 1, 1, %d, %lld, %d, %d)",
+        subject, (long long)(NOW_MS - age_days * DAY_MS), granted, settled);
+}
+
+static void leases_go_when_they_are_settled_and_their_period_is_over(void **unused)
+{
+    (void)unused;
+    lease_add(1, 20, 5, 5); /* the running period */
+    lease_add(2, 32, 5, 5); /* not yet a day */
+    lease_add(3, 33, 5, 5);
+    lease_add(4, 33, 5, 4); /* a unit is still out */
+    assert_int_equal(run(upkeep_leases), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM lease WHERE subject <> 3"), 3);
+}
+
+static void budgets_go_62_days_after_their_period_and_their_last_lease(void **unused)
+{
+    (void)unused;
+    budget_add(1, 20);
+    budget_add(2, 93);
+    budget_add(3, 94);
+    budget_add(4, 94);
+    lease_add(4, 94, 5, 4);
+    assert_int_equal(run(upkeep_budgets), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM budget WHERE subject <> 3"), 3);
+    sql("UPDATE lease SET settled = 5");
+    assert_int_equal(run(upkeep_leases), 1);
+    assert_int_equal(run(upkeep_budgets), 1);
+    assert_int_equal(run(upkeep_budgets), 0);
+}
+
+static void one_call_deletes_a_bounded_number(void **unused)
+{
+    (void)unused;
+    for (int i = 0; i < UPKEEP_ROWS + 3; i++)
+        budget_add(100 + i, 100);
+    assert_int_equal(run(upkeep_budgets), UPKEEP_ROWS);
+    assert_int_equal(run(upkeep_budgets), 3);
+}
+
+static void a_fenced_node_deletes_nothing(void **unused)
+{
+    (void)unused;
+    size_t deleted;
+    budget_add(1, 200);
+    must(node_leave(db, NOW_MS, upkeep.node, upkeep.incarnation));
+    assert_int_equal(upkeep_budgets(db, &upkeep, &deleted), ERR_FENCED);
+    assert_int_equal(deleted, 0);
+    assert_int_equal(number("SELECT COUNT(*) FROM budget"), 1);
+}
+
+int main(void)
+{
+    if (sodium_init() < 0) return 1;
+#define TEST(name) cmocka_unit_test_setup_teardown(name, open_migrated, close_it)
+    const struct CMUnitTest tests[] = {
+        TEST(the_feed_keeps_an_hour_and_never_loses_its_newest_row),
+        TEST(the_feed_gets_no_gap_by_a_slow_clock),
+        TEST(a_node_behind_the_feed_is_told_to_read_everything_anew),
+        TEST(only_ended_incarnations_lose_their_newest_journal_row),
+        TEST(leases_go_when_they_are_settled_and_their_period_is_over),
+        TEST(budgets_go_62_days_after_their_period_and_their_last_lease),
+        TEST(one_call_deletes_a_bounded_number),
+        TEST(a_fenced_node_deletes_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
