@@ -1,6 +1,8 @@
 /* The growable buffer: doubling, capped, failure remembered. */
 #include "base/buf.h"
 
+#include "base/codec.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +32,7 @@ char *buf_reserve(struct buf *buf, size_t size)
         size_t capacity = buf->capacity ? buf->capacity : FIRST_CAPACITY;
         while (capacity < buf->length + size)
             capacity *= 2;
+        if (capacity > limit) capacity = limit; /* so that room within it needs no other check */
         char *data = realloc(buf->data, capacity);
         if (!data) {
             buf->failed = true;
@@ -41,38 +44,15 @@ char *buf_reserve(struct buf *buf, size_t size)
     return buf->data + buf->length;
 }
 
-void buf_add(struct buf *buf, const void *data, size_t length)
-{
-    if (!length) return;
-    char *room = buf_reserve(buf, length);
-    if (!room) return;
-    memcpy(room, data, length);
-    buf->length += length;
-}
-
 void buf_add_span(struct buf *buf, struct span text)
 {
     buf_add(buf, text.data, text.length);
 }
 
-void buf_add_text(struct buf *buf, const char *text)
-{
-    buf_add(buf, text, strlen(text));
-}
-
-void buf_add_char(struct buf *buf, char c)
-{
-    buf_add(buf, &c, 1);
-}
-
 void buf_add_u64(struct buf *buf, uint64_t value)
 {
-    char digits[20];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
+    char digits[U64_DIGITS];
+    size_t at = u64_format(digits, value);
     buf_add(buf, digits + at, sizeof digits - at);
 }
 

@@ -272,3 +272,21 @@ bool u64_parse(struct span text, uint64_t max, uint64_t *value)
     *value = sum;
     return true;
 }
+
+/* Two digits a division: answers carry many numbers. */
+size_t u64_format(char out[U64_DIGITS], uint64_t value)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+    size_t at = U64_DIGITS;
+    for (; value >= 100; value /= 100)
+        memcpy(out + (at -= 2), pairs + 2 * (value % 100), 2);
+    if (value >= 10) {
+        memcpy(out + (at -= 2), pairs + 2 * value, 2);
+    } else {
+        out[--at] = (char)('0' + value);
+    }
+    return at;
+}

@@ -4,6 +4,8 @@
  * had gone) and its handler has returned. */
 #include "io/http_private.h"
 
+#include "base/codec.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -149,25 +151,22 @@ static struct span reason_of(int status)
     return (struct span){NULL, 0};
 }
 
-static char *put(char *at, const char *data, size_t length)
+/* Inline, so that a literal's length is known and its copy a few moves. */
+static inline char *put(char *at, const char *data, size_t length)
 {
     if (length) memcpy(at, data, length);
     return at + length;
 }
 
-static char *put_text(char *at, const char *text)
+static inline char *put_text(char *at, const char *text)
 {
     return put(at, text, strlen(text));
 }
 
 static char *put_number(char *at, uint64_t value)
 {
-    char digits[20];
-    size_t start = sizeof digits;
-    do {
-        digits[--start] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
+    char digits[U64_DIGITS];
+    size_t start = u64_format(digits, value);
     return put(at, digits + start, sizeof digits - start);
 }
 

@@ -193,6 +193,20 @@ static void numbers(void **state)
     assert_false(u64_parse(SPAN("1 "), 7, &value));
 }
 
+static void numbers_as_text(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"0", "7", "10", "99", "100", "101", "1009", "65536",
+                                        "1000000000000", "18446744073709551615"};
+    for (size_t i = 0; i < COUNT_OF(texts); i++) {
+        char digits[U64_DIGITS];
+        uint64_t value;
+        assert_true(u64_parse(span_text(texts[i]), UINT64_MAX, &value));
+        size_t at = u64_format(digits, value);
+        assert_true(span_is(span_of(digits + at, sizeof digits - at), texts[i]));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -203,6 +217,7 @@ int main(void)
         cmocka_unit_test(dates_go_both_ways_day_by_day),
         cmocka_unit_test(hex_and_base62),
         cmocka_unit_test(numbers),
+        cmocka_unit_test(numbers_as_text),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
