@@ -150,10 +150,14 @@ static enum err fold_run(struct db *db, struct db_job *job)
     enum err error = fold_owners(db, owners, &count);
     int64_t until_us = clock_mono_us() + FOLD_US;
     for (size_t i = 0; i < count && !error; i++) {
-        size_t folded = 1;
-        while (folded && !error && clock_mono_us() < until_us) {
+        bool again = true;
+        while (again && !error && clock_mono_us() < until_us) {
+            size_t folded = 0;
             error = fold_one(db, fold->node, fold->incarnation, &owners[i], fold->now_ms, &folded);
             fold->folded += folded;
+            /* What came meanwhile waits for the next second: a fold costs by the keys it touches,
+             * not by its rows. Of a fenced node everything is settled at once. */
+            again = folded >= FOLD_ROWS || (owners[i].fenced && folded);
         }
         if (error == ERR_DB_RETRY) error = ERR_OK; /* the next second tries again */
     }

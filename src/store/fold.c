@@ -13,8 +13,6 @@
 
 #include <stdlib.h>
 
-enum { FOLD_ROWS = 1000 };
-
 /* Merged entries, one for each (secret, hour, period); open addressing. */
 struct merge {
     struct journal_entry *slots;

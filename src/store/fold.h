@@ -8,11 +8,11 @@ struct fold_owner {
     unsigned node, incarnation;
     bool fenced;
 };
-enum { FOLD_OWNERS_MAX = 64 };
+enum { FOLD_OWNERS_MAX = 64, FOLD_ROWS = 1000 };
 /* Whose journals there are. Read without locks. */
 MUST_USE enum err fold_owners(struct db *db, struct fold_owner out[FOLD_OWNERS_MAX], size_t *count);
 
-/* Folds at most 1,000 journal rows of one incarnation in one transaction, in the name of the node
+/* Folds at most FOLD_ROWS journal rows of one incarnation in one transaction, in the name of the node
  * `self`. *folded: how many. The newest row stays (marked by fold_owner.folded) so that looking for
  * an uncertain insert is never fooled. A fenced incarnation without further rows is settled
  * instead: its unused units go back, and *folded counts leases. ERR_FENCED: self is fenced. */
