@@ -51,6 +51,7 @@ static const struct access signers_up = {
     .any_of = SCOPE_ISSUE, .asks = true, .key_min = IDEMPOTENCY_KEY_MIN_SECRET};
 static const struct access customer_makers = {
     .any_of = SCOPE_ISSUE, .asks = true, .key_min = IDEMPOTENCY_KEY_MIN};
+static const struct access importers = {.any_of = SCOPE_ISSUE, .key_min = IDEMPOTENCY_KEY_MIN};
 static const struct access key_readers = {.any_of = SCOPE_READ | SCOPE_ISSUE};
 static const struct access verifiers = {.any_of = SCOPE_VERIFY};
 static const struct access scrapers = {.any_of = SCOPE_READ, .open_local = true};
@@ -74,7 +75,7 @@ static const struct http_route routes[] = {
 
     {HTTP_M_POST, "/v1/keys", handle_key_create, &minters},
     {HTTP_M_GET, "/v1/keys", handle_keys_list, &key_readers},
-    {HTTP_M_POST, "/v1/keys/import", handle_key_import, &issuers},
+    {HTTP_M_POST, "/v1/keys/import", handle_key_import, &importers},
     {HTTP_M_POST, "/v1/keys/lookup", handle_key_lookup, &key_readers},
     {HTTP_M_GET, "/v1/keys/{id}", handle_key_get, &key_readers},
     {HTTP_M_PATCH, "/v1/keys/{id}", handle_key_patch, &issuers},
