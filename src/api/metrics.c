@@ -169,6 +169,7 @@ static void engine_write(struct buf *out, const struct meter_stats *stats)
     age(out, "feed_age_seconds",
         "Since the newest look at the change feed that succeeded was sent.", stats->feed_us);
     counter(out, "journal_inserts_total", "Batches written to the journal.", stats->inserts);
+    counter(out, "folds_total", "Transactions in which this node folded.", stats->folds);
     counter(out, "folded_rows_total", "Journal rows folded by this node.", stats->folded_rows);
     gauge(out, "fold_waiting_rows", "Journal rows of all nodes not folded yet, at most.",
           stats->fold_waiting);
@@ -203,6 +204,7 @@ static void node_write(struct buf *out, const struct service *service,
     buf_printf(out, "\",node=\"%u\",incarnation=\"%u\"} 1\n", stats->node, stats->incarnation);
     gauge(out, "nodes_live", "Nodes that are not fenced, as of the newest heartbeat.",
           stats->live_nodes);
+    counter(out, "heartbeats_total", "Heartbeats of this node.", stats->heartbeats);
     age(out, "heartbeat_age_seconds", "Since this node's newest heartbeat.", stats->heartbeat_us);
 }
 

@@ -34,7 +34,7 @@ struct fold_job {
     struct meter *meter;
     unsigned node, incarnation;
     int64_t now_ms;
-    uint64_t folded, waiting;
+    uint64_t folds, folded, waiting;
 };
 
 static enum err beat_run(struct db *db, struct db_job *job)
@@ -112,7 +112,10 @@ static void beat_done(struct db_job *job, enum err error)
     struct meter *meter = beat->meter;
     bool current = beat->node == meter->node && beat->incarnation == meter->incarnation;
     meter->heartbeat_flying = false;
-    if (!error && !beat->fence) meter->stats.heartbeat_us = clock_mono_us();
+    if (!error && !beat->fence) {
+        meter->stats.heartbeats++;
+        meter->stats.heartbeat_us = clock_mono_us();
+    }
     if (!error && !beat->fence) nodes_look(meter, beat);
     bool busy = meter->fold_flying || meter->upkeep_flying; /* one thread is the heartbeat's */
     if (!error && !busy && meter->state == METER_SERVING) fold_submit(meter);
@@ -155,6 +158,7 @@ static enum err fold_run(struct db *db, struct db_job *job)
             size_t folded = 0;
             error = fold_one(db, fold->node, fold->incarnation, &owners[i], fold->now_ms, &folded);
             fold->folded += folded;
+            fold->folds += folded > 0;
             /* What came meanwhile waits for the next second: a fold costs by the keys it touches,
              * not by its rows. Of a fenced node everything is settled at once. */
             again = folded >= FOLD_ROWS || (owners[i].fenced && folded);
@@ -169,6 +173,7 @@ static void fold_done(struct db_job *job, enum err error)
 {
     struct fold_job *fold = CONTAINER_OF(job, struct fold_job, job);
     fold->meter->fold_flying = false;
+    fold->meter->stats.folds += fold->folds;
     fold->meter->stats.folded_rows += fold->folded;
     if (!error) {
         fold->meter->stats.fold_us = clock_mono_us();

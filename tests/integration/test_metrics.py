@@ -9,6 +9,7 @@ import pytest
 
 import exposition
 from daemon import Daemon, wait_for
+from load import Load
 
 NAME = 'node"with\\quotes'
 PREFIX = "keymeter_"
@@ -88,6 +89,19 @@ def test_calls_are_counted_as_they_came(watched):
     assert difference(before, after, "http_responses_total", listener="api", **{"class": "2xx"}) == 2
     assert difference(before, after, "auth_failures_total", where="gateway", reason="malformed") == 1
     assert difference(before, after, "http_requests_total") == 10
+
+
+def test_under_load_a_second_is_folded_once(watched):
+    """A fold costs by the keys it touches: many small ones would write each key's rows many times."""
+    watched.tier("busy", monthly_quota=None, rate_limits=[{"name": "s", "limit": 10**6, "window_seconds": 1}])
+    secret = watched.signup("busy")["secret"]
+    with Load(watched.gateway, secret=secret, clients=8):
+        before = scrape(watched)
+        wait_for(lambda: difference(before, scrape(watched), "folds_total") >= 4, "four folds")
+        after = scrape(watched)
+    folds, rows, beats = (difference(before, after, name)
+                          for name in ("folds_total", "folded_rows_total", "heartbeats_total"))
+    assert folds <= beats + 1 + rows // 1000  # the first may follow a beat of before
 
 
 def test_leases_folds_and_memory_are_told(watched):
