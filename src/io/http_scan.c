@@ -32,8 +32,8 @@ static size_t run_of(const char *data, size_t length, unsigned class)
     const unsigned char *at = (const unsigned char *)data;
     size_t n = 0;
     /* Four at a time: this is where most of the bytes of a call are looked at. */
-    while (length - n >= 4 && (classes[at[n]] & classes[at[n + 1]] & classes[at[n + 2]] &
-                               classes[at[n + 3]] & class))
+    while (length - n >= 4 &&
+           (classes[at[n]] & classes[at[n + 1]] & classes[at[n + 2]] & classes[at[n + 3]] & class))
         n += 4;
     while (n < length && (classes[(unsigned char)data[n]] & class))
         n++;
