@@ -29,8 +29,8 @@ void buf_printf(struct buf *buf, const char *format, ...) PRINTF_LIKE(2, 3);
 /* The text as a JSON string with its quotes; invalid UTF-8 becomes U+FFFD. */
 void buf_add_json_string(struct buf *buf, struct span text);
 
-/* Inline, because answers are put together from many short pieces: where there is room, a piece whose
- * length the compiler knows costs a few moves. */
+/* Inline, because answers are put together from many short pieces: where there is room, a piece
+ * whose length the compiler knows costs a few moves. */
 static inline void buf_add(struct buf *buf, const void *data, size_t length)
 {
     if (!length) return;
