@@ -28,8 +28,8 @@ enum { METER_POOLS = 4 };
 
 struct meter_stats {
     uint64_t codes[METER_STATS_CODES], unavailable[METER_CAUSES];
-    uint64_t batches, batched_calls, inserts, feed_rows, loads, takes, folds, folded_rows, heartbeats,
-        resets;
+    uint64_t batches, batched_calls, inserts, feed_rows, loads, takes, folds, folded_rows,
+        heartbeats, resets;
     uint64_t evictions, lease_units_taken, lease_units_returned;
     struct histogram batch_calls; /* of batches that had any */
     struct histogram commit_us;   /* batches that were inserted, from closing to the answer */

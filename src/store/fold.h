@@ -12,10 +12,11 @@ enum { FOLD_OWNERS_MAX = 64, FOLD_ROWS = 1000 };
 /* Whose journals there are. Read without locks. */
 MUST_USE enum err fold_owners(struct db *db, struct fold_owner out[FOLD_OWNERS_MAX], size_t *count);
 
-/* Folds at most FOLD_ROWS journal rows of one incarnation in one transaction, in the name of the node
- * `self`. *folded: how many. The newest row stays (marked by fold_owner.folded) so that looking for
- * an uncertain insert is never fooled. A fenced incarnation without further rows is settled
- * instead: its unused units go back, and *folded counts leases. ERR_FENCED: self is fenced. */
+/* Folds at most FOLD_ROWS journal rows of one incarnation in one transaction, in the name of the
+ * node `self`. *folded: how many. The newest row stays (marked by fold_owner.folded) so that
+ * looking for an uncertain insert is never fooled. A fenced incarnation without further rows is
+ * settled instead: its unused units go back, and *folded counts leases. ERR_FENCED: self is fenced.
+ */
 MUST_USE enum err fold_one(struct db *db, unsigned self_node, unsigned self_incarnation,
                            const struct fold_owner *owner, int64_t now_ms, size_t *folded);
 

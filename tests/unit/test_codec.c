@@ -196,8 +196,16 @@ static void numbers(void **state)
 static void numbers_as_text(void **state)
 {
     (void)state;
-    static const char *const texts[] = {"0", "7", "10", "99", "100", "101", "1009", "65536",
-                                        "1000000000000", "18446744073709551615"};
+    static const char *const texts[] = {"0",
+                                        "7",
+                                        "10",
+                                        "99",
+                                        "100",
+                                        "101",
+                                        "1009",
+                                        "65536",
+                                        "1000000000000",
+                                        "18446744073709551615"};
     for (size_t i = 0; i < COUNT_OF(texts); i++) {
         char digits[U64_DIGITS];
         uint64_t value;
