@@ -3,7 +3,7 @@
  * A line that holds nothing but one tag that writes nothing by itself (section, end, comment,
  * delimiters), or one partial, vanishes with its line end, as the spec says of standalone tags.
  * Text is one node a line, so that a partial's indentation can be put before each. */
-#include "template_private.h"
+#include "base/template_private.h"
 
 #include <ctype.h>
 #include <stdarg.h>
@@ -364,7 +364,7 @@ void template_blame(struct template_fault *fault, const struct template *templat
                     const struct node *node, const char *format, ...)
 {
     va_list arguments;
-    fault->template = template;
+    fault->within[0] = template;
     int used = snprintf(fault->text, sizeof fault->text, "%s:%u: ", template->file, node->line);
     va_start(arguments, format);
     vsnprintf(fault->text + used, sizeof fault->text - (size_t)used, format, arguments);

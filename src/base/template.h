@@ -25,7 +25,8 @@ enum {
     TEMPLATE_NODES_MAX = 65536,     /* lines and tags of a text */
     TEMPLATE_SECTIONS_MAX = 32,     /* sections within each other in a text */
     TEMPLATE_NESTING_MAX = 64,      /* the same with partials, when rendered or checked */
-    TEMPLATE_STEPS_MAX = 200000,    /* lines and tags that one rendering walks through */
+    TEMPLATE_WITHIN_MAX = 8,
+    TEMPLATE_STEPS_MAX = 200000, /* lines and tags that one rendering walks through */
 };
 
 /* Parses. `file` and `line` (of the text's first line) are for errors: "FILE:LINE: what is wrong".
@@ -50,9 +51,10 @@ struct template_options {
     const void *partials;
 };
 
-/* What went wrong, and in which of the templates: the one given or one of its partials. */
+/* What went wrong and where: in `within[0]`, the template given or a partial. template_check also
+ * tells those that include it, one after another; NULL behind the last. */
 struct template_fault {
-    const struct template *template;
+    const struct template *within[TEMPLATE_WITHIN_MAX + 1];
     char text[TEMPLATE_ERROR_SIZE]; /* "FILE:LINE: …" */
 };
 

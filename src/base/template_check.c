@@ -1,7 +1,7 @@
 /* Checks the names of a template before anything is rendered, so that a typo is found when
  * templates are loaded and not as a hole in a mail. Called by loaders, any thread. Walks as
  * rendering does, each section once, with tables of what is known in place of values. */
-#include "template_private.h"
+#include "base/template_private.h"
 
 #include <stdio.h>
 
@@ -121,6 +121,18 @@ static enum err section_check(struct checking *checking, const struct chain *cha
     return check(checking, chain, at + 1, node->end, &inner);
 }
 
+/* Tells in the fault that what is wrong stands in a partial of this node. */
+static void included_by(struct template_fault *fault, const struct template *template,
+                        const struct node *node)
+{
+    size_t used = strlen(fault->text), at = 0;
+    snprintf(fault->text + used, sizeof fault->text - used, " (included by %s:%u)", template->file,
+             node->line);
+    while (at < TEMPLATE_WITHIN_MAX && fault->within[at])
+        at++;
+    if (at < TEMPLATE_WITHIN_MAX) fault->within[at] = template;
+}
+
 static enum err partial_check(struct checking *checking, const struct chain *chain,
                               const struct node *node, const struct template_scope *scope)
 {
@@ -130,8 +142,11 @@ static enum err partial_check(struct checking *checking, const struct chain *cha
     bool included = false;
     for (const struct chain *at = chain; at; at = at->outer)
         included = included || at->template == inner.template;
-    if (inner.template && !included)
-        return check(checking, &inner, 0, inner.template->count, scope);
+    if (inner.template && !included) {
+        enum err result = check(checking, &inner, 0, inner.template->count, scope);
+        if (result) included_by(checking->fault, chain->template, node);
+        return result;
+    }
     template_blame(checking->fault, chain->template, node, "the partial \"%.*s\" %s",
                    shown(node->text), node->text.data,
                    inner.template ? "includes itself" : "does not exist");
@@ -178,7 +193,6 @@ enum err template_check(const struct template *template, const struct template_s
 {
     struct checking checking = {.options = options, .fault = fault};
     struct chain chain = {template, NULL};
-    fault->text[0] = '\0';
-    fault->template = NULL;
+    *fault = (struct template_fault){0};
     return check(&checking, &chain, 0, template->count, scope);
 }

@@ -1,7 +1,7 @@
 /* Renders a compiled template. Called by whoever sends mails or pages, any thread. Names are looked
  * up from the innermost section outwards; memory is what the output needs, and steps, nesting and
  * size are bounded, so that no template can run away. */
-#include "template_private.h"
+#include "base/template_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -203,8 +203,7 @@ enum err template_render(const struct template *template, const json_t *context,
 {
     struct rendering rendering = {.options = options, .out = out, .fault = fault};
     struct frame root = {context, NULL};
-    fault->text[0] = '\0';
-    fault->template = NULL;
+    *fault = (struct template_fault){0};
     enum err result = render(&rendering, template, 0, template->count, &root, NULL);
     if (result || !out->failed) return result;
     template_blame(fault, template, &template->nodes[template->count - 1],

@@ -46,7 +46,7 @@ static enum err render(const struct template *template, const json_t *context,
     struct template_fault fault;
     out->limit = OUTPUT_MAX;
     enum err result = template_render(template, context, &options, out, &fault);
-    FUZZ_CHECK(result == ERR_OK || (result == ERR_FULL && fault.text[0] && fault.template));
+    FUZZ_CHECK(result == ERR_OK || (result == ERR_FULL && fault.text[0] && fault.within[0]));
     FUZZ_CHECK(out->length <= OUTPUT_MAX);
     struct template_scope scope = {.variables = variables};
     struct template_fault checked;

@@ -1,0 +1,17 @@
+# Writes OUT, a C file with the bytes of templates/mail (FOLDER) and the paths of its files (FILES,
+# between commas, relative to it), for src/service/mail_template_load.c.
+string(REPLACE "," ";" FILES "${FILES}")
+list(SORT FILES)
+set(text "/* Made by cmake/EmbedMails.cmake from templates/mail. */\n#include \"service/mail_template_private.h\"\n")
+set(table "")
+set(count 0)
+foreach(file ${FILES})
+  file(READ ${FOLDER}/${file} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(REGEX REPLACE "(................................................................................)" "\\1\n" bytes "${bytes}")
+  string(APPEND text "static const unsigned char file_${count}[] = {\n${bytes}\n};\n")
+  string(APPEND table "    {\"${file}\", file_${count}, sizeof file_${count}},\n")
+  math(EXPR count "${count} + 1")
+endforeach()
+string(APPEND text "const struct mail_built_in mail_built_in[] = {\n${table}};\nconst size_t mail_built_in_count = ${count};\n")
+file(WRITE ${OUT} "${text}")
