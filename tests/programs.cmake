@@ -16,7 +16,11 @@ foreach(name slow_redo bad_disk)
 endforeach()
 
 # tests/fuzz: with the preset fuzz, a libFuzzer program a target; otherwise one that replays the
-# target's committed corpus, which ctest does.
+# target's committed corpus, which ctest does. Like the unit tests not in a build that is optimised as
+# a whole, which moreover sees nothing of --wrap.
+if(CMAKE_INTERPROCEDURAL_OPTIMIZATION)
+  return()
+endif()
 option(KEYMETER_FUZZ "Link the fuzz targets with libFuzzer (clang)" OFF)
 add_library(fuzz_wire STATIC tests/fuzz/wire.c)
 target_link_libraries(fuzz_wire PUBLIC km_io)
