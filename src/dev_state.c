@@ -2,8 +2,7 @@
  * the old one or the new one. */
 #include "dev_state.h"
 
-#include "base/secret.h"
-#include "startup.h"
+#include "base/secret_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -52,7 +51,7 @@ enum err dev_state_read(const struct dev_state *state, const char *name, struct 
     dev_state_path(state, name, path);
     *out = NULL;
     if (access(path, F_OK) != 0 && errno == ENOENT) return ERR_NOT_FOUND;
-    return startup_read_secret(out, path, error);
+    return secret_file_read(out, path, error);
 }
 
 static bool write_all(int file, struct span text)

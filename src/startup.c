@@ -4,70 +4,16 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/secret_file.h"
 #include "conf/settings.h"
 #include "crypto/keyring.h"
 #include "store/credential.h"
 #include "store/durability.h"
 #include "store/migrate.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-enum { SECRET_FILE_MAX = 4096 };
-
-static enum err read_whole(int file, struct secret *secret)
-{
-    for (;;) {
-        ssize_t got =
-            read(file, secret->text + secret->length, secret->capacity - 1 - secret->length);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return ERR_IO;
-        if (got == 0) return ERR_OK;
-        secret->length += (size_t)got;
-        if (secret->length == secret->capacity - 1) return ERR_FULL;
-    }
-}
-
-static void cut_line_end(struct secret *secret)
-{
-    if (secret->length && secret->text[secret->length - 1] == '\n')
-        secret->text[--secret->length] = '\0';
-    if (secret->length && secret->text[secret->length - 1] == '\r')
-        secret->text[--secret->length] = '\0';
-}
-
-enum err startup_read_secret(struct secret **out, const char *path, char error[STARTUP_ERROR_SIZE])
-{
-    *out = NULL;
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (file < 0) {
-        snprintf(error, STARTUP_ERROR_SIZE, "%.200s cannot be read (errno %d)", path, errno);
-        return ERR_IO;
-    }
-    struct stat status;
-    enum err result = fstat(file, &status) ? ERR_IO : ERR_OK;
-    if (!result && (status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-        snprintf(error, STARTUP_ERROR_SIZE, "%.200s can be read by others; chmod 600 it", path);
-        close(file);
-        return ERR_DENIED;
-    }
-    struct secret *secret = secret_new(SECRET_FILE_MAX + 2);
-    if (!secret) result = ERR_NO_MEMORY;
-    if (!result) result = read_whole(file, secret);
-    close(file);
-    if (result) {
-        secret_free(&secret);
-        snprintf(error, STARTUP_ERROR_SIZE, "%.200s cannot be read, or is over %d bytes", path,
-                 SECRET_FILE_MAX);
-        return result;
-    }
-    cut_line_end(secret);
-    *out = secret;
-    return ERR_OK;
-}
+_Static_assert((int)STARTUP_ERROR_SIZE >= (int)SECRET_FILE_ERROR_SIZE, "an error fits");
 
 enum err startup_database_init(struct startup_database *database, const struct settings *settings,
                                char error[STARTUP_ERROR_SIZE])
@@ -76,7 +22,7 @@ enum err startup_database_init(struct startup_database *database, const struct s
     *database = (struct startup_database){0};
     if (settings->database.password_file[0] != '\0') {
         enum err result =
-            startup_read_secret(&database->password, settings->database.password_file, error);
+            secret_file_read(&database->password, settings->database.password_file, error);
         if (result) return result;
     }
     database->config = (struct db_config){

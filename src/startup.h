@@ -33,9 +33,4 @@ MUST_USE enum err startup_durability(struct db *db, const struct settings *setti
 MUST_USE enum err startup_keyring(struct keyring **out, struct db *db,
                                   const struct settings *settings, char error[STARTUP_ERROR_SIZE]);
 
-/* A secret of a file that only its owner may read; one line end at the end is cut. At most 4096
- * bytes. */
-MUST_USE enum err startup_read_secret(struct secret **out, const char *path,
-                                      char error[STARTUP_ERROR_SIZE]);
-
 #endif

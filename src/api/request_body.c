@@ -5,6 +5,7 @@
 
 #include "base/codec.h"
 #include "base/json.h"
+#include "base/mailbox.h"
 #include "core/network.h"
 #include "core/plain_text.h"
 #include "core/rate_limit.h"
@@ -12,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { LOCATION_SIZE = 96, NETWORKS_MAX = 64, METADATA_BYTES_MAX = 16384, EMAIL_MAX = 254 };
+enum { LOCATION_SIZE = 96, NETWORKS_MAX = 64, METADATA_BYTES_MAX = 16384 };
 
 /* ---- opening and closing ---- */
 
@@ -262,29 +263,17 @@ enum field field_word(struct fields *fields, const char *name, size_t min, size_
     return FIELD_WRONG;
 }
 
-static bool is_email(struct span text)
-{
-    if (text.length < 3 || text.length > EMAIL_MAX) return false;
-    const char *at = memchr(text.data, '@', text.length);
-    if (!at || at == text.data || at + 1 == text.data + text.length) return false;
-    if (memchr(at + 1, '@', text.length - (size_t)(at + 1 - text.data))) return false;
-    for (size_t i = 0; i < text.length; i++)
-        if (text.data[i] <= ' ' || text.data[i] > '~' || strchr("<>()[],;:\\\"", text.data[i]))
-            return false;
-    return true;
-}
-
 enum field field_email(struct fields *fields, const char *name, const char **out)
 {
     enum field state;
     json_t *value = field_take(fields, name, &state);
     if (state != FIELD_SET) return state;
-    if (json_is_string(value) && is_email(json_text(value)))
+    if (json_is_string(value) && mailbox_address_is_good(json_text(value)))
         return text_out(fields, name, value, out);
     field_wrong(fields, name,
                 "must be an e-mail address like name@example.com, at most %d "
                 "ASCII characters",
-                EMAIL_MAX);
+                MAILBOX_ADDRESS_SIZE - 1);
     return FIELD_WRONG;
 }
 
