@@ -1,4 +1,5 @@
-/* libcurl's multi interface on the loop (curl_multi_socket_action + uv_poll). Loop thread only. */
+/* libcurl's multi interface on the loop (curl_multi_socket_action + uv_poll). Loop thread only.
+ * HTTP exchanges are here; io/curl_link.h has connections that their owner speaks over. */
 #ifndef KEYMETER_IO_CURL_LOOP_H
 #define KEYMETER_IO_CURL_LOOP_H
 
