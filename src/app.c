@@ -10,6 +10,7 @@
 #include "api/request_log.h"
 #include "api/routes.h"
 #include "base/log.h"
+#include "base/secret_file.h"
 #include "conf/settings.h"
 #include "crypto/keyring.h"
 #include "io/curl_loop.h"
@@ -26,6 +27,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum {
     API_HEAD_BYTES = 16384,
@@ -150,11 +152,32 @@ static enum err listen_check(const struct settings *settings, const char *settin
     return result;
 }
 
+/* The files that the mails' connections will need. */
+static enum err mail_check(const struct settings *settings, char *error)
+{
+    char wrong[SECRET_FILE_ERROR_SIZE];
+    struct secret *password = NULL;
+    if (settings->mail.ca_file[0] && access(settings->mail.ca_file, R_OK) != 0) {
+        snprintf(error, APP_ERROR_SIZE, "mail.ca_file: %.300s cannot be read",
+                 settings->mail.ca_file);
+        return ERR_INVALID;
+    }
+    if (!settings->mail.password_file[0]) return ERR_OK;
+    enum err result = secret_file_read(&password, settings->mail.password_file, wrong);
+    if (!result && password->length == 0) {
+        snprintf(wrong, sizeof wrong, "%.300s is empty", settings->mail.password_file);
+        result = ERR_INVALID;
+    }
+    secret_free(&password);
+    if (result) snprintf(error, APP_ERROR_SIZE, "mail.password_file: %.400s", wrong);
+    return result;
+}
+
 enum err app_check(const struct settings *settings, char error[APP_ERROR_SIZE])
 {
     enum err result = listen_check(settings, "listen.api", settings->listen.api, error);
-    if (result) return result;
-    return listen_check(settings, "listen.gateway", settings->listen.gateway, error);
+    if (!result) result = listen_check(settings, "listen.gateway", settings->listen.gateway, error);
+    return result ? result : mail_check(settings, error);
 }
 
 static enum err listen_on(struct app *app, const char *setting, struct http_listen_config *config,
@@ -216,6 +239,7 @@ enum err app_start(struct app **out, const struct settings *settings, char error
     app->service.serving = on_serving;
     app->service.app = app;
     enum err result = trust_proxies(settings, error);
+    if (!result) result = mail_check(settings, error);
     if (!result) result = start_parts(app, error);
     if (result) {
         if (error[0] == '\0') snprintf(error, APP_ERROR_SIZE, "cannot start: %s", err_name(result));

@@ -209,6 +209,19 @@ static bool listeners_collide(const char *api, const char *gateway)
     return !any_port && strcmp(api, gateway) == 0;
 }
 
+static const char *mail_wrong(const struct settings *settings)
+{
+    bool login = settings->mail.username[0] != '\0';
+    if (login != (settings->mail.password_file[0] != '\0'))
+        return "mail.username and mail.password_file need each other; set both or none";
+    if (settings->mail.url[0] == '\0') return NULL;
+    if (settings->mail.from[0] == '\0')
+        return "mail.url needs mail.from; give the address that mail is sent from";
+    if (login && strncmp(settings->mail.url, "maildir:", 8) == 0)
+        return "mail.username is for smtps:// and smtp://; a maildir has no login";
+    return NULL;
+}
+
 /* What must hold between settings. */
 static enum err check_together(const struct settings *settings, char *error)
 {
@@ -226,6 +239,8 @@ static enum err check_together(const struct settings *settings, char *error)
         wrong = "payment.provider = http needs payment.url and payment.secret_file";
     else if (settings->keys.master_key_file[0] == '\0' || settings->keys.pepper_file[0] == '\0')
         wrong = "keys.master_key_file and keys.pepper_file must not be empty";
+    else
+        wrong = mail_wrong(settings);
     if (!wrong) return ERR_OK;
     snprintf(error, SETTINGS_ERROR_SIZE, "%s", wrong);
     return ERR_INVALID;

@@ -18,6 +18,7 @@ enum { SETTINGS_ERROR_SIZE = 512 };
 #define SETTINGS_FILE "/etc/keymeter/keymeter.conf"
 
 enum payment_provider { PAYMENT_PROVIDER_NONE, PAYMENT_PROVIDER_HTTP };
+enum settings_mail_auth { SETTINGS_MAIL_PLAIN, SETTINGS_MAIL_LOGIN, SETTINGS_MAIL_XOAUTH2 };
 enum settings_log_level {
     SETTINGS_LOG_DEBUG,
     SETTINGS_LOG_INFO,
@@ -49,6 +50,14 @@ struct settings {
         const char *url, *secret_file, *ca_file;
         unsigned timeout_ms;
     } payment;
+    struct {
+        const char *url; /* smtps://, smtp:// (STARTTLS) or maildir:/path; "": no mail */
+        const char *from, *reply_to; /* base/mailbox.h parses them */
+        const char *ca_file, *username, *password_file;
+        enum settings_mail_auth auth;
+        unsigned connections, queue;
+        unsigned connect_timeout_ms, answer_timeout_ms, timeout_ms;
+    } mail;
     struct {
         unsigned max_wait_ms; /* a call not committed by then gets 503 */
         unsigned keys;        /* keys held in memory */

@@ -32,6 +32,7 @@
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 
 static const char *const providers[] = {"none", "http", NULL};
+static const char *const mail_auths[] = {"plain", "login", "xoauth2", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 
 const struct setting settings_table[] = {
@@ -68,6 +69,26 @@ const struct setting settings_table[] = {
     TEXT(payment, secret_file, SETTING_PATH, "", "File with the signing secret, mode 0600."),
     TEXT(payment, ca_file, SETTING_PATH, "", "Certificates for url. Empty: the system's."),
     TIME(payment, timeout, "5s", 100, MINUTE, "For the whole question."),
+
+    TEXT(mail, url, SETTING_MAIL_URL, "",
+         "Where mail goes: smtps://host:465, smtp://host:587 (STARTTLS), maildir:/path. Empty: "
+         "off."),
+    TEXT(mail, from, SETTING_MAILBOX, "", "Sender: address, or Name <address>."),
+    TEXT(mail, reply_to, SETTING_MAILBOX, "", "Where answers go. Empty: to the sender."),
+    TEXT(mail, ca_file, SETTING_PATH, "",
+         "Certificates that the relay's must be signed by. Empty: the system's."),
+    TEXT(mail, username, SETTING_LOGIN, "", "Login at the relay. Empty: none."),
+    TEXT(mail, password_file, SETTING_PATH, "",
+         "File with the password, or with the token for xoauth2, mode 0600; read for each "
+         "connection."),
+    CHOICE(mail, auth, "plain", mail_auths, "How to log in."),
+    NUMBER(mail, connections, "6", 1, 32, "Connections to the relay at once."),
+    NUMBER(mail, queue, "256", 1, 65536, "Mails handed over that wait for a connection."),
+    TIME(mail, connect_timeout, "10s", 100, MINUTE, "For a connection, TLS and the login."),
+    TIME(mail, answer_timeout, "30s", 100, 10 * MINUTE,
+         "For each answer of the relay but the last."),
+    TIME(mail, timeout, "5m", 100, 20 * MINUTE,
+         "For a whole mail with the relay's last answer; and for its wait in the queue."),
 
     TIME(metering, max_wait, "250ms", 10, MINUTE, "A call not committed by then gets 503."),
     NUMBER(metering, keys, "100000", 16, 10000000, "Keys held in memory."),

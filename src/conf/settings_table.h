@@ -10,6 +10,9 @@ enum setting_type {
     SETTING_HOST,     /* name or name:port, or empty */
     SETTING_PATH,     /* absolute, or empty */
     SETTING_URL,      /* https, or http to loopback, or empty */
+    SETTING_MAIL_URL, /* smtps://, smtp:// or maildir:/path, or empty */
+    SETTING_MAILBOX,  /* address or Name <address>, or empty */
+    SETTING_LOGIN,    /* at most 254 printable ASCII characters without spaces, or empty */
     SETTING_NETWORKS, /* CIDR networks between commas or spaces, or empty */
     SETTING_BOOL,     /* yes or no */
     SETTING_NUMBER,   /* min … max */
@@ -30,6 +33,6 @@ struct setting {
 extern const struct setting settings_table[];
 extern const size_t settings_table_count;
 
-enum { SETTINGS_TABLE_MAX = 64 };
+enum { SETTINGS_TABLE_MAX = 96 };
 
 #endif

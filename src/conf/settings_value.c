@@ -2,12 +2,14 @@
  * settings.c for every line and override; a value that is refused leaves the setting as it was. */
 #include "conf/settings_value.h"
 
+#include "base/mailbox.h"
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ADDRESS_MAX = 107, NAME_MAX_LENGTH = 64, TEXT_MAX = 1024 };
+enum { ADDRESS_MAX = 107, NAME_MAX_LENGTH = 64, LOGIN_MAX_LENGTH = 254, TEXT_MAX = 1024 };
 
 /* A whole decimal number, at most UINT_MAX; *rest is what follows it. */
 static bool parse_digits(const char *text, unsigned long *value, const char **rest)
@@ -44,12 +46,12 @@ static bool parse_duration(const char *text, unsigned long *value_ms)
     return false;
 }
 
-static bool is_name(const char *text)
+static bool is_printable(const char *text, size_t most)
 {
     size_t length = strlen(text);
     for (size_t i = 0; i < length; i++)
         if (text[i] <= ' ' || text[i] > '~') return false;
-    return length <= NAME_MAX_LENGTH;
+    return length <= most;
 }
 
 /* IP:port or [IPv6]:port. */
@@ -99,6 +101,54 @@ static bool is_url(const char *text)
     return false;
 }
 
+/* What follows a host: nothing, ":port", and "/name", by which the client greets. */
+static bool is_port_and_name(const char *text)
+{
+    char digits[8];
+    unsigned long port = 0;
+    if (*text == ':') {
+        size_t length = strcspn(++text, "/");
+        if (length >= sizeof digits) return false;
+        memcpy(digits, text, length);
+        digits[length] = '\0';
+        if (!parse_number(digits, &port) || port == 0 || port > 65535) return false;
+        text += length;
+    }
+    if (*text == '/') text += 1 + strcspn(text + 1, "/?#@%&;:<>\" \\");
+    return *text == '\0';
+}
+
+/* No user and no password: those have settings of their own. */
+static bool is_mail_url(const char *text)
+{
+    if (strncmp(text, "maildir:", 8) == 0) return text[8] == '/' && text[9] != '\0';
+    if (strncmp(text, "smtps://", 8) == 0)
+        text += 8;
+    else if (strncmp(text, "smtp://", 7) == 0)
+        text += 7;
+    else
+        return false;
+    if (!is_printable(text, 320)) return false;
+    if (*text == '[') {
+        char host[48];
+        unsigned char bytes[16];
+        size_t length = strcspn(++text, "]");
+        if (text[length] != ']' || length >= sizeof host) return false;
+        memcpy(host, text, length);
+        host[length] = '\0';
+        return inet_pton(AF_INET6, host, bytes) == 1 && is_port_and_name(text + length + 1);
+    }
+    size_t length =
+        strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-");
+    return length > 0 && length <= 253 && is_port_and_name(text + length);
+}
+
+static bool is_mailbox(const char *text)
+{
+    struct mailbox mailbox;
+    return mailbox_parse(span_text(text), &mailbox);
+}
+
 static bool is_network(char *text)
 {
     unsigned char bytes[16];
@@ -126,7 +176,7 @@ static bool text_is_allowed(enum setting_type type, const char *text)
     if (text[0] == '\0') return true;
     switch (type) {
     case SETTING_NAME:
-        return is_name(text);
+        return is_printable(text, NAME_MAX_LENGTH);
     case SETTING_ADDRESS:
         return is_address(text);
     case SETTING_HOST:
@@ -135,6 +185,12 @@ static bool text_is_allowed(enum setting_type type, const char *text)
         return text[0] == '/';
     case SETTING_URL:
         return is_url(text);
+    case SETTING_MAIL_URL:
+        return is_mail_url(text);
+    case SETTING_MAILBOX:
+        return is_mailbox(text);
+    case SETTING_LOGIN:
+        return is_printable(text, LOGIN_MAX_LENGTH);
     case SETTING_NETWORKS:
         return is_network_list(text);
     case SETTING_BOOL:
@@ -205,6 +261,9 @@ enum err setting_store(struct settings *settings, const struct setting *setting,
     case SETTING_HOST:
     case SETTING_PATH:
     case SETTING_URL:
+    case SETTING_MAIL_URL:
+    case SETTING_MAILBOX:
+    case SETTING_LOGIN:
     case SETTING_NETWORKS:
         return store_text(settings, setting, text);
     }
@@ -219,6 +278,10 @@ void setting_allowed(const struct setting *setting, char out[192])
         [SETTING_HOST] = "name, name:port or nothing",
         [SETTING_PATH] = "an absolute path or nothing",
         [SETTING_URL] = "an https URL, or http to 127.0.0.1, [::1] or localhost",
+        [SETTING_MAIL_URL] =
+            "smtps://host[:port], smtp://host[:port] (STARTTLS), maildir:/path; no user in it",
+        [SETTING_MAILBOX] = "name@example.com, Name <name@example.com> or nothing, in ASCII",
+        [SETTING_LOGIN] = "at most 254 printable ASCII characters without spaces",
         [SETTING_NETWORKS] = "networks such as 10.0.0.0/8, separated by commas",
         [SETTING_BOOL] = "yes or no",
         [SETTING_CHOICE] = "one of:",
@@ -262,6 +325,9 @@ void setting_write(const struct settings *settings, const struct setting *settin
     case SETTING_HOST:
     case SETTING_PATH:
     case SETTING_URL:
+    case SETTING_MAIL_URL:
+    case SETTING_MAILBOX:
+    case SETTING_LOGIN:
     case SETTING_NETWORKS:
         memcpy(&text, place, sizeof text);
         fputs(text, out);

@@ -179,6 +179,28 @@ def test_config_check_knows_what_serve_refuses(operator, listener):
     assert (allowed.returncode, allowed.stdout) == (0, "ok\n")
 
 
+def test_credentials_of_mail_are_private(operator, tmp_path):
+    assert operator.run("migrate", "up").returncode == 0
+    password = tmp_path / "password"
+    settings = ["mail.url=smtps://relay.example.com", "mail.from=keys@example.com", "mail.username=user",
+                f"mail.password_file={password}"]
+
+    def refused(why):
+        for command in (["config", "check"], ["serve"]):
+            said = operator.run(*command, settings=settings)
+            assert said.returncode == 1 and said.stdout == ""
+            assert f"mail.password_file: {password} {why}" in said.stderr
+
+    refused("cannot be read")
+    password.write_text("hunter2\n")
+    password.chmod(0o640)
+    refused("can be read by others; chmod 600 it")
+    password.chmod(0o600)
+    assert operator.run("config", "check", settings=settings).returncode == 0
+    password.write_text("\n")
+    refused("is empty")
+
+
 @pytest.mark.parametrize("options, variable", [
     (["--innodb-flush-log-at-trx-commit=2"], "innodb_flush_log_at_trx_commit is 2"),
     (["--innodb-flush-log-at-trx-commit=0"], "innodb_flush_log_at_trx_commit is 0"),

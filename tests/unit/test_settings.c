@@ -117,6 +117,15 @@ static void mistakes_are_named(void **state)
     refuses("[limits]\npipelined = 65\n", "from 1 to 64");
     refuses("[payment]\nprovider = http\n", "needs payment.url");
     refuses("[listen]\napi =\n", "listen.api is empty");
+    refuses("[mail]\n\nurl = http://relay.example\n", "keymeter.conf:3: mail.url cannot be");
+    refuses("[mail]\nurl = smtp://u:p@relay.example\n", "(STARTTLS), maildir:/path; no user in it");
+    refuses("[mail]\nfrom = keys\n", ":2: mail.from cannot be");
+    refuses("[mail]\nauth = none\n", "one of: plain login xoauth2");
+    refuses("[mail]\nurl = smtps://relay.example\n", "mail.url needs mail.from");
+    refuses("[mail]\nusername = u\n", "mail.username and mail.password_file need each other");
+    refuses("[mail]\npassword_file = /p\n", "need each other");
+    refuses("[mail]\nurl = maildir:/m\nfrom = a@b\nusername = u\npassword_file = /p\n",
+            "a maildir has no login");
     refuses("[listen]\ngateway = 127.0.0.1:7070\n", "are the same address");
     refuses("[listen]\napi = unix:/run/a\ngateway = unix:/run/a\n", "are the same address");
 }
@@ -152,6 +161,42 @@ static void values_are_checked_by_type(void **state)
         {"payment.url=http://127.0.0.1.example/", false},
         {"payment.url=http://localhost@billing.example/", false},
         {"payment.url=ftp://127.0.0.1/", false},
+        {"mail.url=smtps://relay.example.com", true},
+        {"mail.url=smtps://relay.example.com:465/client.example.com", true},
+        {"mail.url=smtp://127.0.0.1:587", true},
+        {"mail.url=smtp://[::1]:587/client", true},
+        {"mail.url=maildir:/var/mail/x", true},
+        {"mail.url=", true},
+        {"mail.url=maildir:", false},
+        {"mail.url=maildir:mail", false},
+        {"mail.url=maildir:/", false},
+        {"mail.url=smtp://", false},
+        {"mail.url=smtps://:465", false},
+        {"mail.url=smtp+plain://relay.example.com", false},
+        {"mail.url=smtps://user:password@relay.example.com", false},
+        {"mail.url=smtps://user@relay.example.com", false},
+        {"mail.url=smtps://relay.example.com:0", false},
+        {"mail.url=smtps://relay.example.com:", false},
+        {"mail.url=smtps://relay.example.com:99999999999", false},
+        {"mail.url=smtps://relay.example.com/a b", false},
+        {"mail.url=smtps://relay.example.com/a%0d%0aMAIL", false},
+        {"mail.url=smtps://relay.example.com/a/b", false},
+        {"mail.url=smtps://relay.example.com?x", false},
+        {"mail.url=smtps://relay_example.com", false},
+        {"mail.url=smtp://[::1", false},
+        {"mail.url=smtp://[::g]", false},
+        {"mail.url=https://relay.example.com", false},
+        {"mail.from=Example Keys <keys@example.com>", true},
+        {"mail.reply_to=keys@example.com", true},
+        {"mail.from=Keys <keys>", false},
+        {"mail.from=keys@example.com, other@example.com", false},
+        {"mail.username=user@example.com", true},
+        {"mail.username=a b", false},
+        {"mail.connections=0", false},
+        {"mail.connections=33", false},
+        {"mail.queue=65536", true},
+        {"mail.timeout=10m", true},
+        {"mail.timeout=21m", false},
         {"keys.pepper_file=pepper", false},
         {"keys.pepper_file=", true},
         {"database.hosts=db.example:3306", true},
