@@ -6,9 +6,13 @@ target_link_libraries(plain_server PRIVATE km_io)
 add_executable(bare_responder tests/bench/bare_responder.c)
 target_link_libraries(bare_responder PRIVATE PkgConfig::UV Llhttp::Llhttp)
 
-# Preloaded into mariadbd, which is built without sanitizers: slow_redo by tests/fault/storm --slow-redo,
-# bad_disk by tests/integration/test_faults_database.py.
-foreach(name slow_redo bad_disk)
+# tests/integration/test_smtp*.py and tests/bench/mail: the mail transport by itself.
+add_executable(mail_driver tests/integration/mail_driver.c)
+target_link_libraries(mail_driver PRIVATE km_service PkgConfig::UV)
+
+# Preloaded, without sanitizers: into mariadbd slow_redo by tests/fault/storm --slow-redo and bad_disk by
+# tests/integration/test_faults_database.py, into mail_driver slow_resolver by test_smtp.py.
+foreach(name slow_redo bad_disk slow_resolver)
   add_library(${name} MODULE tests/fault/${name}.c)
   target_compile_options(${name} PRIVATE -fno-sanitize=all)
   target_link_options(${name} PRIVATE -fno-sanitize=all)
