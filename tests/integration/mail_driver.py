@@ -13,10 +13,11 @@ SENDER = "keys@example.com"
 
 
 class MailDriver:
-    def __init__(self, build, **settings):
+    def __init__(self, build, within=(), **settings):
+        """`within`: a command that starts the program named behind it."""
         settings.setdefault("from", SENDER)
         self.folder = tempfile.TemporaryDirectory(prefix="keymeter-mail-")
-        command = [str(Path(build) / "mail_driver")]
+        command = [*within, str(Path(build) / "mail_driver")]
         command += [f"mail.{name.rstrip('_')}={value}" for name, value in settings.items()]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
