@@ -260,6 +260,23 @@ static void make_temporary(const struct dev_database *database, char out[FILE_SI
 
 /* ---- installing ---- */
 
+/* Tells the child by the environment, because the script breaks options with a space in them;
+ * before the fork, because setenv is not for the time between fork and exec. */
+static pid_t fork_with_temporary(const char *temporary)
+{
+    const char *name = "TMPDIR", *set = getenv(name);
+    char *before = set ? strdup(set) : NULL;
+    setenv(name, temporary, 1);
+    pid_t pid = fork();
+    if (pid == 0) return pid;
+    if (before)
+        setenv(name, before, 1);
+    else
+        unsetenv(name);
+    free(before);
+    return pid;
+}
+
 static enum err run_install(const struct dev_database *database, const char *target,
                             char error[ERROR_SIZE])
 {
@@ -277,10 +294,7 @@ static enum err run_install(const struct dev_database *database, const char *tar
     char *const argv[] = {
         program, no_defaults, force, data, method, user, test, names, geteuid() == 0 ? root : NULL,
         NULL};
-    /* By the environment, because the script breaks options with a space in them. */
-    setenv("TMPDIR", temporary, 1);
-    pid_t pid = fork();
-    unsetenv("TMPDIR");
+    pid_t pid = fork_with_temporary(temporary);
     if (pid < 0) return fail_errno(error, "start", program);
     if (pid == 0) become(argv, output, NULL);
     int status = 0;

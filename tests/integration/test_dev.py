@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -20,10 +21,11 @@ def is_running(pid):
         return file.read().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def run_dev(build, state, *options):
+def run_dev(build, state, *options, environment=None):
     command = [str(build / "keymeterd"), "dev", "--state", str(state),
                "--set", "listen.api=127.0.0.1:0", "--set", "listen.gateway=127.0.0.1:0", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=90, check=False,
+                          env=environment)
 
 
 @pytest.fixture
@@ -51,6 +53,19 @@ def test_once_shows_a_sign_up_a_call_and_its_usage(build_directory, tmp_path):
     again = run_dev(build_directory, state, "--once")
     assert again.returncode == 0, again.stderr
     assert info["key"] in again.stdout and '"allowed":2' in again.stdout
+
+
+def test_the_database_is_made_with_a_temporary_folder_of_its_own(build_directory, tmp_path):
+    """Two servers that share one remove each other's temporary tables."""
+    real = shutil.which("mariadb-install-db")
+    between = tmp_path / "bin" / "mariadb-install-db"
+    between.parent.mkdir()
+    between.write_text(f'#!/bin/sh\necho "$TMPDIR" >"{tmp_path}/told"\nexec {real} "$@"\n')
+    between.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{between.parent}:{os.environ['PATH']}"}
+    done = run_dev(build_directory, tmp_path / "state", "--once", environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "told").read_text() == f"{tmp_path}/state/mariadb/tmp\n"
 
 
 def test_the_call_is_shown_over_a_unix_socket(build_directory, tmp_path):
