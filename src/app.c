@@ -80,6 +80,7 @@ static enum err open_state(struct app *app, char *error)
     enum err result = startup_database_init(&app->database, app->settings, error);
     if (!result) result = startup_open(&db, &app->database, error);
     if (!result) result = startup_durability(db, app->settings, error);
+    if (!result) result = startup_redo(db, error);
     if (!result) result = startup_keyring(&app->keyring, db, app->settings, error);
     db_close(&db);
     app->service.keyring = app->keyring;

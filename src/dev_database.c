@@ -349,21 +349,12 @@ static enum err spawn_server(struct dev_database *database, char error[ERROR_SIZ
      * when the next server, started at once, reads or writes the same pages. A thread's are done
      * when the process is gone. */
     char no_queues[] = "--innodb-use-native-aio=OFF";
+    char buffering[] = "--innodb-log-file-buffering=ON"; /* why: docs/decisions/0006 */
     char charset[] = "--character-set-server=utf8mb4", root[] = "--user=root";
-    char *const argv[] = {program,
-                          no_defaults,
-                          data,
-                          socket,
-                          log,
-                          pid_option,
-                          temporary_option,
-                          network,
-                          names,
-                          redo,
-                          no_queues,
-                          charset,
-                          geteuid() == 0 ? root : NULL,
-                          NULL};
+    char *const argv[] = {
+        program, no_defaults, data, socket,    log,       pid_option, temporary_option,
+        network, names,       redo, no_queues, buffering, charset,    geteuid() == 0 ? root : NULL,
+        NULL};
     pid_t pid = fork();
     if (pid < 0) return fail_errno(error, "start", program);
     if (pid == 0) become(argv, output, pid_file);

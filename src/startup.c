@@ -89,6 +89,20 @@ enum err startup_durability(struct db *db, const struct settings *settings,
     return result;
 }
 
+enum err startup_redo(struct db *db, char error[STARTUP_ERROR_SIZE])
+{
+    bool buffered = true;
+    enum err result = durability_redo_is_buffered(db, &buffered);
+    if (result)
+        snprintf(error, STARTUP_ERROR_SIZE, "the database's settings cannot be read: %.200s",
+                 db_error_text(db));
+    else if (!buffered)
+        log_event(LOG_WARN, "redo_unbuffered",
+                  "the database server may come back damaged from a crash: its "
+                  "innodb_log_file_buffering is OFF; set it to ON");
+    return result;
+}
+
 /* New keys, but only where nothing can have been made with the ones that are missing. */
 static enum err make_keys(struct db *db, const struct settings *settings,
                           char error[STARTUP_ERROR_SIZE])

@@ -29,6 +29,8 @@ MUST_USE enum err startup_open(struct db **out, const struct startup_database *d
 /* Refuses a server that may lose what it has acknowledged, unless the settings allow that. */
 MUST_USE enum err startup_durability(struct db *db, const struct settings *settings,
                                      char error[STARTUP_ERROR_SIZE]);
+/* Warns of a server that may not recover from a crash. */
+MUST_USE enum err startup_redo(struct db *db, char error[STARTUP_ERROR_SIZE]);
 /* Loads the keys, or makes them when the schema is empty, and checks them against the database. */
 MUST_USE enum err startup_keyring(struct keyring **out, struct db *db,
                                   const struct settings *settings, char error[STARTUP_ERROR_SIZE]);

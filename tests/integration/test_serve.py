@@ -223,6 +223,22 @@ def test_a_database_that_may_lose_commits_is_refused(build_directory, tmp_path, 
         database.close()
 
 
+@pytest.mark.parametrize("buffering", ["OFF", "ON"])
+def test_a_redo_log_past_the_cache_is_warned_of(build_directory, tmp_path, buffering):
+    database = Mariadb(options=[f"--innodb-log-file-buffering={buffering}"])
+    try:
+        operator = Operator(build_directory, tmp_path, database.start())
+        assert operator.run("migrate", "up").returncode == 0
+        process = operator.serve()
+        operator.wait_ready(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        warned = "redo_unbuffered" in operator.log() and "innodb_log_file_buffering" in operator.log()
+        assert warned == (buffering == "OFF")
+    finally:
+        database.close()
+
+
 def test_a_database_that_syncs_its_binary_log_is_taken(build_directory, tmp_path):
     database = Mariadb(options=["--log-bin=log", "--sync-binlog=1"])
     try:

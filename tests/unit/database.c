@@ -105,7 +105,7 @@ static void wait_until_ready(void)
 static void serve(void)
 {
     char data[PATH_SIZE * 2], sock[PATH_SIZE * 2], pid[PATH_SIZE * 2], log[PATH_SIZE * 2];
-    enum { OWN = 10 };
+    enum { OWN = 11 };
     char *argv[OWN + OPTIONS_MAX + 1] = {
         ARGUMENT("/usr/sbin/mariadbd"),
         ARGUMENT("--no-defaults"),
@@ -115,7 +115,8 @@ static void serve(void)
         ARGUMENT(option(log, "log-error", "error.log")),
         ARGUMENT("--skip-name-resolve"),
         ARGUMENT("--innodb-log-file-size=8M"),
-        ARGUMENT("--innodb-use-native-aio=OFF"), /* why: src/dev_database.c */
+        ARGUMENT("--innodb-use-native-aio=OFF"),    /* why: src/dev_database.c */
+        ARGUMENT("--innodb-log-file-buffering=ON"), /* why: docs/decisions/0006 */
         ARGUMENT(geteuid() == 0 ? "--user=root" : "--skip-name-resolve"),
     };
     for (size_t i = 0; options[i]; i++) {
