@@ -349,7 +349,7 @@ static enum err spawn_server(struct dev_database *database, char error[ERROR_SIZ
      * when the next server, started at once, reads or writes the same pages. A thread's are done
      * when the process is gone. */
     char no_queues[] = "--innodb-use-native-aio=OFF";
-    char buffering[] = "--innodb-log-file-buffering=ON"; /* why: docs/decisions/0006 */
+    char buffering[] = "--innodb-log-file-buffering=ON"; /* why: docs/decisions/0007 */
     char charset[] = "--character-set-server=utf8mb4", root[] = "--user=root";
     char *const argv[] = {
         program, no_defaults, data, socket,    log,       pid_option, temporary_option,

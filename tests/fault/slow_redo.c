@@ -2,7 +2,7 @@
  * (default 20000) microseconds, so that commits are visible to others well before they are durable.
  * A kill -9 in between loses them, as a power cut would. What is written is what the block held
  * when the write was asked for, as with a buffered write: InnoDB goes on appending to it meanwhile,
- * and the block's later image has no end (docs/decisions/0006). Built by tests/programs.cmake as a
+ * and the block's later image has no end (docs/decisions/0007). Built by tests/programs.cmake as a
  * module. */
 #include <dlfcn.h>
 #include <stdio.h>

@@ -75,7 +75,7 @@ class Mariadb:
                  f"--log-error={self.log}", "--skip-networking", "--skip-name-resolve",
                  "--innodb-log-file-size=8M",
                  "--innodb-use-native-aio=OFF",  # as src/dev_database.c: it is killed and started at once
-                 "--innodb-log-file-buffering=ON",  # docs/decisions/0006
+                 "--innodb-log-file-buffering=ON",  # docs/decisions/0007
                  "--character-set-server=utf8mb4", *_as_root(),
                  *self.options],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,

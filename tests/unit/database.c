@@ -116,7 +116,7 @@ static void serve(void)
         ARGUMENT("--skip-name-resolve"),
         ARGUMENT("--innodb-log-file-size=8M"),
         ARGUMENT("--innodb-use-native-aio=OFF"),    /* why: src/dev_database.c */
-        ARGUMENT("--innodb-log-file-buffering=ON"), /* why: docs/decisions/0006 */
+        ARGUMENT("--innodb-log-file-buffering=ON"), /* why: docs/decisions/0007 */
         ARGUMENT(geteuid() == 0 ? "--user=root" : "--skip-name-resolve"),
     };
     for (size_t i = 0; options[i]; i++) {
