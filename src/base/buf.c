@@ -1,8 +1,10 @@
-/* The growable buffer: doubling, capped, failure remembered. */
+/* The growable buffer: doubling, capped, failure remembered. One that wipes never uses realloc,
+ * which would leave a copy behind. */
 #include "base/buf.h"
 
 #include "base/codec.h"
 
+#include <sodium.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,14 +13,27 @@ enum { DEFAULT_LIMIT = 1 << 20, FIRST_CAPACITY = 256 };
 
 void buf_done(struct buf *buf)
 {
+    if (buf->wipe && buf->data) sodium_memzero(buf->data, buf->capacity);
     free(buf->data);
-    *buf = (struct buf){.limit = buf->limit};
+    *buf = (struct buf){.limit = buf->limit, .wipe = buf->wipe};
 }
 
 void buf_clear(struct buf *buf)
 {
+    if (buf->wipe && buf->data) sodium_memzero(buf->data, buf->capacity);
     buf->length = 0;
     buf->failed = false;
+}
+
+static char *buf_grown(struct buf *buf, size_t capacity)
+{
+    if (!buf->wipe) return realloc(buf->data, capacity);
+    char *data = malloc(capacity);
+    if (!data || !buf->data) return data;
+    memcpy(data, buf->data, buf->length);
+    sodium_memzero(buf->data, buf->capacity);
+    free(buf->data);
+    return data;
 }
 
 char *buf_reserve(struct buf *buf, size_t size)
@@ -33,7 +48,7 @@ char *buf_reserve(struct buf *buf, size_t size)
         while (capacity < buf->length + size)
             capacity *= 2;
         if (capacity > limit) capacity = limit; /* so that room within it needs no other check */
-        char *data = realloc(buf->data, capacity);
+        char *data = buf_grown(buf, capacity);
         if (!data) {
             buf->failed = true;
             return NULL;

@@ -15,6 +15,7 @@ struct buf {
     size_t length, capacity;
     size_t limit; /* bytes; 0: 1 MiB. Set before anything is added: capacity stays within it */
     bool failed;
+    bool wipe; /* it may hold a secret: memory is wiped before it is given back */
 };
 
 /* A zeroed struct buf is a valid empty one. */
