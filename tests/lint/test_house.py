@@ -26,6 +26,8 @@ LIBRARIES = {  # header: the folders that may use it
     r"curl/.*": {"io", "cli"},
     r"ini\.h": {"conf"},
     r"systemd/.*": {"app"},
+    r"rnp/.*": {"crypto"},
+    r"openssl/.*": {"crypto"},
 }
 BANNED = {  # call: what to use instead
     "strcpy": "snprintf or memcpy with a size",
@@ -102,6 +104,7 @@ def test_includes_point_left():
         ("store", "mariadb/mysql.h", False),
         ("service", "uv.h", False),
         ("api", "curl/curl.h", False),
+        ("service", "rnp/rnp.h", False),
     ],
 )
 def test_the_include_rule_can_fail(folder, name, is_own):
