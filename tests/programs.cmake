@@ -10,6 +10,10 @@ target_link_libraries(bare_responder PRIVATE PkgConfig::UV Llhttp::Llhttp)
 add_executable(mail_driver tests/integration/mail_driver.c)
 target_link_libraries(mail_driver PRIVATE km_service PkgConfig::UV)
 
+# tests/integration/test_mail_seal.py: what is composed is read by gpg, openssl and Python.
+add_executable(mail_tool tests/integration/mail_tool.c)
+target_link_libraries(mail_tool PRIVATE km_service)
+
 # Preloaded, without sanitizers: into mariadbd slow_redo by tests/fault/storm --slow-redo and bad_disk by
 # tests/integration/test_faults_database.py, into mail_driver slow_resolver by test_smtp.py.
 foreach(name slow_redo bad_disk slow_resolver)
