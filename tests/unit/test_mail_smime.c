@@ -97,6 +97,7 @@ static enum mail_key_fault fault_at(struct span text, int64_t now_s)
     struct buf out = {0};
     enum err error = mail_key_check(sealer, &key, now_s, &info, &fault);
     assert_int_equal(error, fault == MAIL_KEY_GOOD ? ERR_OK : ERR_INVALID);
+    assert_int_equal(ERR_peek_error(), 0);
     assert_true(fault == MAIL_KEY_GOOD || (!info.fingerprint[0] && !info.address_count));
     enum err sealed = mail_seal(sealer, &key, now_s, SPAN(CANARY), &out, &sealing);
     if (sealed == ERR_CRYPTO) /* only a trial shows it, which the check makes */
