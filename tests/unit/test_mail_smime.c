@@ -203,8 +203,8 @@ static void tells_what_is_known(void **state)
     assert_int_equal(info.kind, MAIL_KEY_SMIME);
     assert_string_equal(info.algorithm, "EC P-256");
     assert_int_equal(info.not_after_s, NOW + 10 * DAY + 1);
-    assert_int_equal(info.address_count, 2); /* the subject's own is the same but for case */
-    assert_string_equal(info.addresses[0], "J@example.com");
+    assert_int_equal(info.address_count, 2); /* the subject's own is the same but for case, */
+    assert_int_equal(strcasecmp(info.addresses[0], "j@example.com"), 0); /* and first with 3.5 */
     assert_string_equal(info.addresses[1], "second@example.org");
     X509_digest(made.certificate, EVP_sha256(), digest, NULL);
     for (int i = 0; i < 32; i++)
