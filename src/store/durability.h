@@ -16,8 +16,9 @@ enum { DURABILITY_ERROR_SIZE = 256 };
  * the mend. */
 MUST_USE enum err durability_check(struct db *db, char wrong[DURABILITY_ERROR_SIZE]);
 
-/* False: the server writes its redo log past the operating system's cache, so that a crash may leave
- * stale records behind the log's end (docs/decisions/0007). A server without the variable: true. */
+/* False: the server writes its redo log past the operating system's cache, so that a crash may
+ * leave stale records behind the log's end (docs/decisions/0007). A server without the variable:
+ * true. */
 MUST_USE enum err durability_redo_is_buffered(struct db *db, bool *buffered);
 
 #endif
