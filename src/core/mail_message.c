@@ -4,7 +4,7 @@
  * text can contain it. */
 #include "core/mail_message.h"
 
-#include "core/mail_address.h"
+#include "base/mailbox.h"
 #include "core/mail_text.h"
 #include "core/plain_text.h"
 
@@ -37,7 +37,7 @@ static enum err party_check(const struct mail_party *party, const char *name_fie
 {
     const char *wrong = header_text_wrong(party->name, MAIL_NAME_MAX);
     if (wrong) return fault_set(fault, name_field, wrong);
-    if (!mail_address_valid(party->address))
+    if (!mailbox_address_is_good(party->address))
         return fault_set(fault, address_field, "is not an address like name@example.com");
     return ERR_OK;
 }
@@ -85,7 +85,7 @@ static enum err frame_check(const struct mail_message *message, struct mail_faul
         error = party_check(&message->reply_to, "reply_to.name", "reply_to.address", fault);
     if (error == ERR_OK) error = subject_check(message->outer_subject, "outer_subject", fault);
     if (error != ERR_OK) return error;
-    if (!mail_id_valid(message->message_id))
+    if (!mailbox_address_is_good(message->message_id))
         return fault_set(fault, "message_id", "is not an id like name@example.com");
     if (message->date_s <= 0 || message->date_s > DATE_MAX_S)
         return fault_set(fault, "date", "is out of range");

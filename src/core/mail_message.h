@@ -19,7 +19,8 @@
 enum {
     MAIL_NAME_MAX = 1024, /* bytes */
     MAIL_SUBJECT_MAX = 512,
-    MAIL_BODY_MAX = 64 * 1024, /* each of text and html */
+    MAIL_BODY_MAX = 128 * 1024,         /* each of text and html */
+    MAIL_MESSAGE_MAX = 2 * 1024 * 1024, /* of what is written: a limit for `out` */
     MAIL_BOUNDARY_MIN = 16,
     MAIL_BOUNDARY_MAX = 48,
 };
@@ -34,7 +35,7 @@ struct mail_message {
     struct mail_party reply_to; /* address empty: none */
     struct span subject;        /* UTF-8, as the recipient is to see it */
     struct span outer_subject;  /* stands in clear when the mail is encrypted: it tells nothing */
-    struct span message_id;     /* without angle brackets; the same however often it is sent */
+    struct span message_id;     /* as an address, name@domain; the same however often it is sent */
     int64_t date_s;             /* UTC seconds, > 0 */
     struct span boundary;       /* letters and digits, random, new for each mail */
     struct span text;           /* UTF-8 */
@@ -47,8 +48,8 @@ struct mail_fault {
 };
 
 /* ERR_INVALID with *fault: a name or subject that is not UTF-8, is too long, or holds a control, a
- * line end or an invisible character; an address that mail_address_valid does not take; a text that
- * is empty, too long, not UTF-8, or holds a NUL. The calls below check too. */
+ * line end or an invisible character; an address or id that mailbox_address_is_good does not take;
+ * a text that is empty, too long, not UTF-8, or holds a NUL. The calls below check too. */
 MUST_USE enum err mail_message_check(const struct mail_message *message, struct mail_fault *fault);
 
 /* Append the whole message in clear, ASCII with CRLF. ERR_INVALID, ERR_NO_MEMORY; `out` is then as

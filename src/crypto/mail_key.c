@@ -71,19 +71,6 @@ const char *mail_key_fault_text(enum mail_key_kind kind, enum mail_key_fault fau
     return text ? text : "cannot be used";
 }
 
-static bool is_address(struct span text)
-{
-    const char *at = text.length ? memchr(text.data, '@', text.length) : NULL;
-    if (!at || at == text.data || at + 1 == text.data + text.length) return false;
-    if (text.length >= MAIL_KEY_ADDRESS_SIZE) return false;
-    for (size_t i = 0; i < text.length; i++) {
-        char c = text.data[i];
-        if (c <= ' ' || c > '~' || strchr("<>()[],;:\\\"", c)) return false;
-        if (c == '@' && text.data + i != at) return false;
-    }
-    return true;
-}
-
 void mail_key_add_address(struct mail_key_info *info, struct span user_id)
 {
     struct span address = user_id;
@@ -93,7 +80,7 @@ void mail_key_add_address(struct mail_key_info *info, struct span user_id)
         const char *end = user_id.data + user_id.length - 1;
         address = span_of(open + 1, (size_t)(end - open - 1));
     }
-    if (!is_address(address) || info->address_count == MAIL_KEY_ADDRESSES_MAX) return;
+    if (!mailbox_address_is_good(address) || info->address_count == MAIL_KEY_ADDRESSES_MAX) return;
     for (unsigned i = 0; i < info->address_count; i++)
         if (span_is_nocase(address, info->addresses[i])) return;
     char *out = info->addresses[info->address_count++];

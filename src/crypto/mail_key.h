@@ -4,6 +4,7 @@
 #define KEYMETER_CRYPTO_MAIL_KEY_H
 
 #include "base/compiler.h"
+#include "base/mailbox.h"
 #include "base/span.h"
 
 #include <stdbool.h>
@@ -14,7 +15,7 @@ enum mail_key_kind { MAIL_KEY_OPENPGP, MAIL_KEY_SMIME };
 enum {
     MAIL_KEY_TEXT_MAX = 48 * 1024, /* bytes of a key as it is given */
     MAIL_KEY_ADDRESSES_MAX = 8,
-    MAIL_KEY_ADDRESS_SIZE = 255, /* with the NUL */
+    MAIL_KEY_ADDRESS_SIZE = MAILBOX_ADDRESS_SIZE,
     MAIL_KEY_FINGERPRINT_SIZE = 65,
     MAIL_KEY_FAULT_TEXT_MAX = 159,
 };
@@ -27,7 +28,7 @@ struct mail_key_info {
     char algorithm[32];  /* of what is encrypted to: "RSA 4096", "ECDH Curve25519", "EC P-256" */
     int64_t not_after_s; /* UTC seconds from which on nothing is encrypted to it; 0: no end */
     unsigned address_count;
-    char addresses[MAIL_KEY_ADDRESSES_MAX][MAIL_KEY_ADDRESS_SIZE]; /* printable ASCII with one @ */
+    char addresses[MAIL_KEY_ADDRESSES_MAX][MAIL_KEY_ADDRESS_SIZE]; /* base/mailbox.h */
 };
 
 /* Why a key is refused. A key that passed when it was set may be refused later: EXPIRED. */

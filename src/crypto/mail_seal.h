@@ -28,7 +28,7 @@ struct mail_key {
     struct span text; /* OpenPGP: armoured or binary; S/MIME: PEM */
 };
 
-enum { MAIL_SEAL_PLAIN_MAX = 512 * 1024 }; /* bytes */
+enum { MAIL_SEAL_PLAIN_MAX = 1024 * 1024 }; /* bytes */
 
 /* ERR_CRYPTO: the library lacks an algorithm, or is a version that must not be used (librnp 0.18.0
  * encrypts under a session key of zeroes, CVE-2025-13470). ERR_NO_MEMORY. */

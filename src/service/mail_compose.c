@@ -16,8 +16,8 @@ enum err mail_compose(struct mail_sealer *sealer, const struct mail_message *mes
 {
     *fault = (struct mail_compose_fault){0};
     if (!key) return mail_message_write(message, out, &fault->message);
-    CLEANUP(buf_done) struct buf inner = {.wipe = true};
-    CLEANUP(buf_done) struct buf sealed = {0};
+    CLEANUP(buf_done) struct buf inner = {.limit = MAIL_SEAL_PLAIN_MAX, .wipe = true};
+    CLEANUP(buf_done) struct buf sealed = {.limit = MAIL_MESSAGE_MAX};
     enum err error = mail_message_write_inner(message, &inner, &fault->message);
     if (error == ERR_OK)
         error = mail_seal(sealer, key, now_s, buf_span(&inner), &sealed, &fault->key);

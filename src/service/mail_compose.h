@@ -15,9 +15,10 @@ struct mail_compose_fault {
     enum mail_key_fault key;   /* MAIL_KEY_GOOD: not the key's */
 };
 
-/* Appends the mail, ASCII with CRLF, ready for SMTP (dots are not doubled). `key` NULL: in clear,
- * and then it must hold no secret. With a key, only encrypted: when that fails nothing is appended,
- * and the caller sends a claim link instead. ERR_INVALID with *fault, ERR_NO_MEMORY, ERR_CRYPTO. */
+/* Appends the mail, ASCII with CRLF, ready for io/mail_transport (dots are not doubled). `key`
+ * NULL: in clear, and then it must hold no secret. With a key, only encrypted: when that fails
+ * nothing is appended, and the caller sends a claim link instead. ERR_INVALID with *fault,
+ * ERR_NO_MEMORY, ERR_CRYPTO. */
 MUST_USE enum err mail_compose(struct mail_sealer *sealer, const struct mail_message *message,
                                const struct mail_key *key, int64_t now_s, struct buf *out,
                                struct mail_compose_fault *fault);

@@ -86,7 +86,7 @@ static struct mail_message message_of(const json_t *object)
 static int compose(void)
 {
     struct mail_compose_fault fault;
-    CLEANUP(buf_done) struct buf out = {0};
+    CLEANUP(buf_done) struct buf out = {.limit = MAIL_MESSAGE_MAX};
     struct span input = read_all(stdin);
     json_error_t wrong;
     json_t *object = json_loadb(input.data, input.length, JSON_ALLOW_NUL, &wrong);

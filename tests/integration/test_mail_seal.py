@@ -411,4 +411,14 @@ def test_bodies_come_back_as_they_were(tool, body):
 def test_a_body_with_a_nul_is_refused(tool):
     assert tool.compose(good=False, text="a\0b")["field"] == "text"
     assert tool.compose(good=False, html="\0")["field"] == "html"
-    assert tool.compose(good=False, text="x" * 70000)["field"] == "text"
+    assert tool.compose(good=False, text="x" * 132000)["field"] == "text"
+
+
+def test_the_largest_bodies_that_grow_most(tool, gpg, folder):
+    text = "=\x01" * 65536
+    key, certificate = gpg.make("large", "ed25519", "cv25519"), Certificate(folder, "large", P256)
+    mail = tool.compose(text=text, html=text)
+    assert [content(part) for part in parsed(mail).iter_parts()] == [text + "\n"] * 2
+    for plain in (gpg("--decrypt", stdin=tool.compose(key, text=text, html=text)).stdout,
+                  certificate.open(tool.compose(certificate.pem, "gcm", text=text, html=text)).stdout):
+        assert [content(part) for part in parsed(plain).iter_parts()] == [text + "\n"] * 2
