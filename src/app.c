@@ -21,6 +21,8 @@
 #include "service/committer.h"
 #include "service/context.h"
 #include "service/meter.h"
+#include "service/rotator.h"
+#include "service/throttle.h"
 #include "service/token_cache.h"
 #include "startup.h"
 
@@ -37,6 +39,7 @@ enum {
     GATEWAY_HEADERS = 100,
     GATEWAY_BODY_BYTES = 65536,
     ADDRESS_SIZE = 128,
+    WRONG_CLAIMS_MINUTE = 10, /* of an address */
 };
 
 struct app {
@@ -48,7 +51,7 @@ struct app {
     struct loop_signal *terminate, *interrupt, *hangup;
     unsigned stop_step;
     bool stopping, gave_up;
-    char api_address[ADDRESS_SIZE], gateway_address[ADDRESS_SIZE];
+    char api_address[ADDRESS_SIZE], gateway_address[ADDRESS_SIZE], public_address[ADDRESS_SIZE];
 };
 
 /* ---- start ---- */
@@ -117,10 +120,12 @@ static enum err start_parts(struct app *app, char *error)
     if (!result) result = token_cache_new(&service->tokens, service);
     if (result) return result;
     token_cache_reload(service->tokens);
-    result = curl_loop_new(&service->curl, service->loop);
+    result = throttle_new(&service->claim_throttle, WRONG_CLAIMS_MINUTE);
+    if (!result) result = curl_loop_new(&service->curl, service->loop);
     if (!result) result = http_server_new(&app->server, service->loop);
     if (!result) result = start_listeners(app, error);
     if (!result) result = meter_new(&service->meter, service);
+    if (!result) result = rotator_new(&service->rotator, service);
     return result;
 }
 
@@ -177,6 +182,7 @@ static enum err mail_check(const struct settings *settings, char *error)
 enum err app_check(const struct settings *settings, char error[APP_ERROR_SIZE])
 {
     enum err result = listen_check(settings, "listen.api", settings->listen.api, error);
+    if (!result) result = listen_check(settings, "listen.public", settings->listen.public, error);
     if (!result) result = listen_check(settings, "listen.gateway", settings->listen.gateway, error);
     return result ? result : mail_check(settings, error);
 }
@@ -213,8 +219,17 @@ static enum err start_listeners(struct app *app, char *error)
     gateway.limits.head_bytes = GATEWAY_HEAD_BYTES;
     gateway.limits.headers = GATEWAY_HEADERS;
     gateway.limits.body_bytes = GATEWAY_BODY_BYTES;
+    struct http_listen_config public = {
+        .address = app->settings->listen.public,
+        .limits = limits_of(app->settings),
+        .handler = public_handle,
+        .answered = request_log_answered,
+        .name = "public",
+    };
     metrics_watch(app->server);
     enum err result = listen_on(app, "listen.api", &api, app->api_address, error);
+    if (!result && public.address[0])
+        result = listen_on(app, "listen.public", &public, app->public_address, error);
     if (result || gateway.address[0] == '\0') return result;
     return listen_on(app, "listen.gateway", &gateway, app->gateway_address, error);
 }
@@ -252,8 +267,9 @@ enum err app_start(struct app **out, const struct settings *settings, char error
         return closed ? closed : result;
     }
     *out = app;
-    log_event(LOG_INFO, "ready", "api %s, gateway %s", app->api_address,
-              app->gateway_address[0] ? app->gateway_address : "off");
+    log_event(LOG_INFO, "ready", "api %s, gateway %s, public %s", app->api_address,
+              app->gateway_address[0] ? app->gateway_address : "off",
+              app->public_address[0] ? app->public_address : "off");
     return ERR_OK;
 }
 
@@ -280,9 +296,19 @@ static void stop_curl(struct app *app)
     curl_loop_stop(app->service.curl, stop_next, app);
 }
 
-static void stop_meter(struct app *app)
+static void stop_rotator(struct app *app)
 {
     app->service.curl = NULL;
+    if (!app->service.rotator) {
+        stop_next(app);
+        return;
+    }
+    rotator_stop(app->service.rotator, stop_next, app);
+}
+
+static void stop_meter(struct app *app)
+{
+    app->service.rotator = NULL;
     if (!app->service.meter) {
         stop_next(app);
         return;
@@ -314,6 +340,7 @@ static void stop_rest(struct app *app)
 {
     app->service.readers = NULL;
     token_cache_free(&app->service.tokens);
+    throttle_free(&app->service.claim_throttle);
     loop_signal_free(&app->hangup);
     loop_signal_free(&app->interrupt);
     loop_signal_free(&app->terminate);
@@ -322,7 +349,8 @@ static void stop_rest(struct app *app)
 static void stop_next(void *context)
 {
     static void (*const stop_steps[])(struct app * app) = {
-        stop_listeners, stop_curl, stop_meter, stop_committer, stop_readers, stop_rest,
+        stop_listeners, stop_curl,    stop_rotator, stop_meter,
+        stop_committer, stop_readers, stop_rest,
     };
     struct app *app = context;
     stop_steps[app->stop_step++](app);

@@ -66,6 +66,7 @@ void key_put(struct buf *out, const char *name, const struct key_view *view,
     json_put_time(out, "last_used_at", view->last_used_at);
     json_put_string(out, "last_used_ip", view->last_network.length ? address : NULL);
     json_put_time(out, "expires_at", row->expires_at);
+    json_put_string(out, "rotation", row->rotation_off ? "off" : "automatic");
     json_put_time(out, "rotates_at", row->rotates_at);
     json_put_u64(out, "secret_version", row->secret_version);
     secrets_put(out, view);
@@ -99,6 +100,20 @@ static void environment_read(struct fields *fields, struct key_settings *setting
     unsigned choice = 0;
     enum field result = field_choice(fields, "environment", words, &choice);
     settings->test = field_not_null(fields, "environment", result) && choice == 1;
+}
+
+/* True when it was given. Taking a key out of rotation is the operator's to decide. */
+static bool rotation_read(struct fields *fields, const struct caller *caller,
+                          struct key_settings *settings)
+{
+    static const char *const words[] = {"automatic", "off", NULL};
+    unsigned choice = 0;
+    enum field result = field_choice(fields, "rotation", words, &choice);
+    if (!field_not_null(fields, "rotation", result) || result != FIELD_SET) return false;
+    settings->rotation_off = choice == 1;
+    if (!settings->rotation_off || caller_has(caller, SCOPE_ADMIN)) return true;
+    field_wrong(fields, "rotation", "\"off\" needs a token of scope admin");
+    return false;
 }
 
 static void label_read(struct fields *fields, struct key_settings *settings)
@@ -136,6 +151,7 @@ void key_settings_read(struct fields *fields, const struct caller *caller,
     common_read(fields, caller, settings);
     field_time(fields, "expires_at", &settings->expires_at);
     environment_read(fields, settings);
+    rotation_read(fields, caller, settings);
     cap_read(fields, settings);
     label_read(fields, settings);
 }
@@ -145,6 +161,7 @@ void key_edit_read(struct fields *fields, const struct caller *caller, struct ke
     edit->has_rate_limits = common_read(fields, caller, &edit->settings);
     enum field expires = field_time(fields, "expires_at", &edit->settings.expires_at);
     edit->has_cap = cap_read(fields, &edit->settings);
+    edit->has_rotation = rotation_read(fields, caller, &edit->settings);
     edit->has_expires_at = expires == FIELD_SET || expires == FIELD_NULL;
 }
 

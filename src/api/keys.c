@@ -14,6 +14,7 @@
 #include "core/title_words.h"
 #include "crypto/key_hash.h"
 #include "crypto/keyring.h"
+#include "service/claim.h"
 #include "service/context.h"
 #include "service/rotate.h"
 #include "store/import.h"
@@ -130,6 +131,32 @@ struct verdict handle_key_end_overlap(struct http_request *request)
     struct key_change *change = plain_read(request, sizeof *change, false, &verdict);
     if (!change) return verdict;
     rotate_end_init(change);
+    return change_submit(change, request, 200);
+}
+
+struct verdict handle_key_postpone(struct http_request *request)
+{
+    struct body body CLEANUP(body_done) = {0};
+    uint64_t days = 0;
+    struct postpone *postpone = ARENA_NEW(&request->arena, struct postpone);
+    if (!postpone) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
+    if (!path_id(request, 0, "key", &postpone->change.key_id))
+        return problem_reply_not_found(request, "key");
+    if (!body_open(&body, request)) return problem_reply(request, &body.problem);
+    field_required(&body.fields, "days",
+                   field_u64(&body.fields, "days", 1, POSTPONE_DAYS_MAX, &days));
+    if (!query_only(request, NULL, &body.problem) || !body_finish(&body))
+        return problem_reply(request, &body.problem);
+    postpone_init(postpone, (uint32_t)days);
+    return change_submit(&postpone->change, request, 200);
+}
+
+struct verdict handle_key_resend_claim(struct http_request *request)
+{
+    struct verdict verdict;
+    struct key_change *change = plain_read(request, sizeof *change, false, &verdict);
+    if (!change) return verdict;
+    claim_resend_init(change);
     return change_submit(change, request, 200);
 }
 

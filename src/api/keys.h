@@ -12,6 +12,8 @@ MUST_USE struct verdict handle_key_delete(struct http_request *request);
 MUST_USE struct verdict handle_key_lookup(struct http_request *request);
 MUST_USE struct verdict handle_key_rotate(struct http_request *request);
 MUST_USE struct verdict handle_key_end_overlap(struct http_request *request);
+MUST_USE struct verdict handle_key_postpone(struct http_request *request);
+MUST_USE struct verdict handle_key_resend_claim(struct http_request *request);
 MUST_USE struct verdict handle_key_regenerate(struct http_request *request);
 MUST_USE struct verdict handle_key_revoke(struct http_request *request);
 MUST_USE struct verdict handle_key_disable(struct http_request *request);

@@ -8,15 +8,18 @@
 
 #include "api/audit.h"
 #include "api/auth.h"
+#include "api/claims.h"
 #include "api/customers.h"
 #include "api/health.h"
 #include "api/idempotency.h"
 #include "api/key_import.h"
 #include "api/keys.h"
 #include "api/metrics.h"
+#include "api/notifications.h"
 #include "api/openapi.h"
 #include "api/problem.h"
 #include "api/request.h"
+#include "api/rotations.h"
 #include "api/signups.h"
 #include "api/tiers.h"
 #include "api/tokens.h"
@@ -32,12 +35,14 @@ enum { BODY_LIMIT = 65536, ANSWER_MS = 5000 };
 struct access {
     unsigned any_of;
     bool open;       /* no token */
+    bool public;     /* on listen.public, if there is one, and nowhere else then */
     bool open_local; /* no token from loopback */
     bool asks;       /* may ask the billing system */
     size_t key_min;  /* takes an Idempotency-Key of so many characters; 0: none */
 };
 
 static const struct access open_to_all = {.open = true};
+static const struct access open_public = {.open = true, .public = true};
 static const struct access admins = {.any_of = SCOPE_ADMIN};
 static const struct access readers = {.any_of = SCOPE_READ};
 static const struct access plan_readers = {.any_of = SCOPE_READ | SCOPE_ISSUE | SCOPE_BILLING};
@@ -82,6 +87,8 @@ static const struct http_route routes[] = {
     {HTTP_M_DELETE, "/v1/keys/{id}", handle_key_delete, &issuers},
     {HTTP_M_POST, "/v1/keys/{id}/rotate", handle_key_rotate, &minters},
     {HTTP_M_POST, "/v1/keys/{id}/end-overlap", handle_key_end_overlap, &issuers},
+    {HTTP_M_POST, "/v1/keys/{id}/postpone", handle_key_postpone, &issuers},
+    {HTTP_M_POST, "/v1/keys/{id}/resend-claim", handle_key_resend_claim, &issuers},
     {HTTP_M_POST, "/v1/keys/{id}/regenerate", handle_key_regenerate, &minters},
     {HTTP_M_POST, "/v1/keys/{id}/revoke", handle_key_revoke, &issuers},
     {HTTP_M_POST, "/v1/keys/{id}/disable", handle_key_disable, &issuers},
@@ -98,7 +105,15 @@ static const struct http_route routes[] = {
     {HTTP_M_GET, "/v1/tokens", handle_tokens_list, &admins},
     {HTTP_M_DELETE, "/v1/tokens/{id}", handle_token_delete, &admins},
 
+    {HTTP_M_GET, "/v1/rotations", handle_rotations_list, &key_readers},
+    {HTTP_M_POST, "/v1/rotations/run", handle_rotations_run, &issuers},
+    {HTTP_M_GET, "/v1/notifications", handle_notifications_list, &key_readers},
+    {HTTP_M_POST, "/v1/notifications/{id}/retry", handle_notification_retry, &issuers},
+    {HTTP_M_POST, "/v1/claims/reveal", handle_claim_reveal, &open_public},
+
     {HTTP_M_GET, "/v1/audit", handle_audit_list, &readers},
+    {HTTP_M_GET, "/v1/alerts", handle_alerts_list, &readers},
+    {HTTP_M_POST, "/v1/alerts/{id}/ack", handle_alert_ack, &admins},
 };
 
 size_t api_body_limit(const struct http_request *request)
@@ -139,12 +154,26 @@ static struct verdict call_run(struct http_request *request)
     return idempotency_run(request, handler, access->key_min);
 }
 
+struct verdict public_handle(struct http_request *request)
+{
+    struct http_match match = http_route_find(routes, COUNT_OF(routes), request);
+    const struct access *access = match.route ? match.route->context : NULL;
+    if (!access || !access->public) return problem_reply_not_found(request, "call");
+    answer_by(request, access);
+    return auth_none(request, match.route->handler);
+}
+
 struct verdict api_handle(struct http_request *request)
 {
     struct http_match match = http_route_find(routes, COUNT_OF(routes), request);
     if (!match.route && match.allowed) return problem_reply_method(request, match.allowed);
     if (!match.route) return problem_reply_not_found(request, "call: see /openapi.json");
     const struct access *access = match.route->context;
+    if (access->public) {
+        if (request_service(request)->settings->listen.public[0])
+            return problem_reply_not_found(request, "call here: it is on listen.public");
+        answer_by(request, access);
+    }
     if (access->open || (access->open_local && metrics_is_local(request)))
         return auth_none(request, match.route->handler);
     answer_by(request, access);

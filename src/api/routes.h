@@ -7,6 +7,8 @@
 
 /* http_listen_config.handler of the api listener: route, then token and scope, then the handler. */
 MUST_USE struct verdict api_handle(struct http_request *request);
+/* The handler of the public listener: only what customers may call without a service token. */
+MUST_USE struct verdict public_handle(struct http_request *request);
 /* http_listen_config.body_limit: 64 KiB. */
 size_t api_body_limit(const struct http_request *request);
 

@@ -230,6 +230,10 @@ static enum err check_together(const struct settings *settings, char *error)
         wrong = "listen.api is empty; give an address such as 127.0.0.1:7070";
     else if (listeners_collide(settings->listen.api, settings->listen.gateway))
         wrong = "listen.api and listen.gateway are the same address; each needs one of its own";
+    else if (settings->listen.public[0] &&
+             (listeners_collide(settings->listen.public, settings->listen.api) ||
+              listeners_collide(settings->listen.public, settings->listen.gateway)))
+        wrong = "listen.public is the address of another listener; give it one of its own";
     else if (settings->database.socket[0] == '\0' && settings->database.hosts[0] == '\0')
         wrong = "database.socket and database.hosts are both empty; set one of them";
     else if (settings->database.user[0] == '\0' || settings->database.name[0] == '\0')

@@ -33,6 +33,7 @@ struct settings {
     } node;
     struct {
         const char *api, *gateway; /* "127.0.0.1:7070", "[::1]:0", "unix:/run/x.sock" */
+        const char *public;        /* the same; "": what is public is on api */
         bool allow_cleartext, reuse_port;
         const char *trusted_proxies; /* CIDR networks between commas or spaces */
     } listen;
@@ -67,6 +68,10 @@ struct settings {
     struct {
         const char *master_key_file, *pepper_file;
     } keys;
+    struct {
+        bool automatic;
+        unsigned per_minute; /* notices and rotations, of this node */
+    } rotation;
     struct {
         enum settings_log_level level;
         bool requests;     /* a line for each management request of a token */

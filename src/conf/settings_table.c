@@ -43,6 +43,8 @@ const struct setting settings_table[] = {
     TEXT(listen, api, SETTING_ADDRESS, "127.0.0.1:7070", "Management API."),
     TEXT(listen, gateway, SETTING_ADDRESS, "127.0.0.1:7071",
          "Verification for gateways. Empty: off."),
+    TEXT(listen, public, SETTING_ADDRESS, "",
+         "Claim links for customers, on an address of their own. Empty: on api."),
     FLAG(listen, allow_cleartext, "no", "Listen without TLS on addresses beyond loopback."),
     FLAG(listen, reuse_port, "no", "Share the ports with other daemons of this machine."),
     TEXT(listen, trusted_proxies, SETTING_NETWORKS, "",
@@ -99,6 +101,12 @@ const struct setting settings_table[] = {
          "The key that seals; made at the first start on an empty schema."),
     TEXT(keys, pepper_file, SETTING_PATH, "/var/lib/keymeter/pepper.key",
          "The key of the lookup hashes; made with the master key."),
+
+    FLAG(rotation, automatic, "no",
+         "Do the steps of rotations as they come due; no: only when asked by POST "
+         "/v1/rotations/run."),
+    NUMBER(rotation, per_minute, "6000", 1, 1000000,
+           "Notices and rotations that this node does in a minute at most."),
 
     CHOICE(log, level, "info", log_levels, "Lowest level that is logged."),
     FLAG(log, requests, "yes", "A line for each management request of a token, but verify calls."),

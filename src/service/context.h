@@ -3,6 +3,8 @@
 #ifndef KEYMETER_SERVICE_CONTEXT_H
 #define KEYMETER_SERVICE_CONTEXT_H
 
+#include <stdbool.h>
+
 struct uv_loop_s;
 struct settings;
 struct db_config;
@@ -11,6 +13,9 @@ struct curl_loop;
 struct keyring;
 struct meter;
 struct token_cache;
+struct rotator;
+struct secret_sealer;
+struct throttle;
 
 struct service {
     struct uv_loop_s *loop;
@@ -22,7 +27,13 @@ struct service {
     struct curl_loop *curl;
     struct meter *meter;        /* service/meter.h: verify and gateway */
     struct token_cache *tokens; /* service/token_cache.h */
-    int draining;               /* set once SIGTERM came: /readyz says no */
+    struct rotator *rotator;    /* service/rotator.h: due steps of rotations */
+    /* What encrypts new secrets to their recipients (service/secret_sealer.h); NULL: claim links.
+     */
+    const struct secret_sealer *sealer;
+    struct throttle *claim_throttle; /* wrong claim links */
+    bool mails;                      /* mail is sent: changes of keys queue notices of themselves */
+    int draining;                    /* set once SIGTERM came: /readyz says no */
     /* Ends the daemon with exit code 1, its reason being logged already. May be NULL. */
     void (*give_up)(void *context);
     /* Called once, when verifying works for the first time. May be NULL. */

@@ -6,9 +6,10 @@
 #include "base/buf.h"
 #include "base/codec.h"
 #include "core/api_key.h"
-#include "core/period.h"
 #include "core/permission.h"
+#include "core/rotation.h"
 #include "service/import.h"
+#include "service/rotation_rows.h"
 #include "store/entitlement.h"
 #include "store/names.h"
 #include "store/tier.h"
@@ -127,7 +128,8 @@ enum err issue_key(struct db *db, struct operation *operation, const struct key_
         .has_monthly_cap = settings->has_monthly_cap,
         .monthly_cap = settings->monthly_cap,
         .expires_at = settings->expires_at,
-        .rotates_at = tier->tier.rotation_days ? now_ms + tier->tier.rotation_days * DAY_MS : 0,
+        .rotates_at = settings->rotation_off ? 0 : rotation_date(&tier->tier, now_ms),
+        .rotation_off = settings->rotation_off,
         .secret_version = 1,
         .created_at = now_ms,
         .updated_at = now_ms,
@@ -138,6 +140,8 @@ enum err issue_key(struct db *db, struct operation *operation, const struct key_
     if (!error)
         error = settings->import ? import_secret(db, operation, settings->import, &row, &made)
                                  : key_change_mint(db, operation, &row, &made, secret);
+    if (!error) error = rotation_rows_begin(db, &row, &tier->tier, now_ms);
+    if (!error && row.expires_at) error = rotation_rows_expiry(db, &row, &tier->tier, now_ms);
     if (!error) key_view_of_new(view, &row, &made, slug, months, now_ms);
     operation_feed(operation, FEED_KEY, row.id);
     operation_audit(operation, settings->import ? "key.import" : "key.create", subject, customer_id,

@@ -18,6 +18,7 @@ struct key_settings {
     bool has_monthly_cap;            /* false: none */
     uint64_t monthly_cap;
     int64_t expires_at; /* wall ms; 0: never */
+    bool rotation_off;  /* never rotated by itself */
     struct rate_limit rate_limits[RATE_LIMITS_MAX];
     unsigned rate_limit_count;
     const char *allowed_networks;    /* JSON; NULL: [] */

@@ -37,25 +37,31 @@ enum err key_change_tier(struct db *db, uint64_t customer_id, struct arena *aren
     return error ? error : tier_row_find(db, span_text(entitlement.tier), tier);
 }
 
-enum err key_change_mint(struct db *db, struct operation *operation, const struct api_key_row *row,
-                         struct key_secret_row *made, struct secret **secret)
+enum err key_change_add(struct db *db, struct operation *operation, const struct api_key_row *row,
+                        const struct secret *secret, struct key_secret_row *made)
 {
     const struct keyring *keyring = operation->service->keyring;
-    secret_free(secret);
-    *secret = secret_new(API_KEY_TEXT_SIZE);
-    if (!*secret) return ERR_NO_MEMORY;
-    (*secret)->length = api_key_make(row->label, (*secret)->text);
     *made = (struct key_secret_row){.id = id_new(),
                                     .key_id = row->id,
                                     .version = row->secret_version,
                                     .created_at = operation->now_ms,
                                     .algorithm = KEY_HASH_ALGORITHM,
                                     .pepper_id = keyring_pepper_id(keyring)};
-    key_hash(keyring, secret_span(*secret), made->hash);
+    key_hash(keyring, secret_span(secret), made->hash);
     key_fingerprint(made->hash, made->fingerprint);
-    api_key_start(secret_span(*secret), made->start);
+    api_key_start(secret_span(secret), made->start);
     operation_feed_hash(operation, row->id, made->hash);
     return key_secret_insert(db, made);
+}
+
+enum err key_change_mint(struct db *db, struct operation *operation, const struct api_key_row *row,
+                         struct key_secret_row *made, struct secret **secret)
+{
+    secret_free(secret);
+    *secret = secret_new(API_KEY_TEXT_SIZE);
+    if (!*secret) return ERR_NO_MEMORY;
+    (*secret)->length = api_key_make(row->label, (*secret)->text);
+    return key_change_add(db, operation, row, *secret, made);
 }
 
 enum err key_change_load(struct db *db, struct key_change *change)

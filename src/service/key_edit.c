@@ -3,8 +3,12 @@
  * changes no more. */
 #include "service/key_edit.h"
 
+#include "core/period.h"
+#include "service/notice.h"
+#include "service/rotation_rows.h"
 #include "store/key_word.h"
 #include "store/names.h"
+#include "store/rotation.h"
 #include "store/tier.h"
 
 static const char *json_kept(struct buf *json, struct arena *arena)
@@ -36,6 +40,40 @@ static enum err edit_grants(struct db *db, struct key_edit *edit, struct api_key
     return row->permissions && row->rate_limits ? ERR_OK : ERR_NO_MEMORY;
 }
 
+/* Rotating again: as if it had never been off, but with time for the notice. */
+static enum err rotation_on(struct db *db, struct api_key_row *row, const struct tier *tier,
+                            int64_t now_ms)
+{
+    struct rotation_row pending;
+    struct rotation_secret secret, next;
+    enum err error = rotation_lock_retirement(db, row->id, &pending);
+    if (!error && pending.generation == row->secret_version) return ERR_OK; /* a link waits */
+    if (error && error != ERR_NOT_FOUND) return error;
+    error = rotation_secrets(db, row->id, row->secret_version, &secret, &next);
+    if (error) return error;
+    int64_t soonest = now_ms + tier->notice_days * DAY_MS;
+    row->rotates_at = rotation_date(tier, secret.created_at);
+    if (row->rotates_at && row->rotates_at < soonest) row->rotates_at = soonest;
+    return rotation_rows_begin(db, row, tier, now_ms);
+}
+
+static enum err edit_dates(struct db *db, struct key_edit *edit, struct api_key_row *row)
+{
+    struct tier_row tier;
+    const struct key_settings *settings = &edit->settings;
+    int64_t now_ms = edit->change.operation.now_ms;
+    enum err error = key_change_tier(db, row->customer_id, &edit->change.arena, &tier);
+    if (!error && edit->has_expires_at && row->expires_at != settings->expires_at) {
+        row->expires_at = settings->expires_at;
+        error = rotation_rows_expiry(db, row, &tier.tier, now_ms);
+    }
+    if (error || !edit->has_rotation || row->rotation_off == settings->rotation_off) return error;
+    row->rotation_off = settings->rotation_off;
+    if (!row->rotation_off) return rotation_on(db, row, &tier.tier, now_ms);
+    row->rotates_at = 0;
+    return rotation_drop(db, row->id, ROTATION_DROP_BEFORE);
+}
+
 static enum err edit_apply(struct db *db, struct key_change *change, struct api_key_row *row)
 {
     struct key_edit *edit = CONTAINER_OF(change, struct key_edit, change);
@@ -60,7 +98,10 @@ static enum err edit_apply(struct db *db, struct key_change *change, struct api_
     if (settings->description) row->description = settings->description;
     if (settings->allowed_networks) row->allowed_networks = settings->allowed_networks;
     if (settings->metadata) row->metadata = settings->metadata;
-    if (edit->has_expires_at) row->expires_at = settings->expires_at;
+    if (edit->has_expires_at || edit->has_rotation) {
+        error = edit_dates(db, edit, row);
+        if (error) return error;
+    }
     if (edit->has_cap) {
         row->has_monthly_cap = settings->has_monthly_cap;
         row->monthly_cap = settings->monthly_cap;
@@ -77,9 +118,20 @@ void key_edit_init(struct key_edit *edit)
     edit->change.operation.done = key_change_finish;
 }
 
+/* Nothing of its rotation is to come any more; the customer is told. */
+static enum err revoke_steps(struct db *db, struct key_change *change,
+                             const struct api_key_row *row)
+{
+    struct rotation_secret secret, next;
+    enum err error = rotation_secrets(db, row->id, row->secret_version, &secret, &next);
+    if (!error) error = rotation_rows_end(db, row, row->revoked_at);
+    if (error) return error;
+    return notice_of_key(db, &change->operation, "revoked", row, row->secret_version, secret.start,
+                         "revoked_at", row->revoked_at);
+}
+
 static enum err state_apply(struct db *db, struct key_change *change, struct api_key_row *row)
 {
-    (void)db;
     const struct key_state_change *wanted = CONTAINER_OF(change, struct key_state_change, change);
     enum err error = ERR_OK;
     switch (wanted->state) {
@@ -87,7 +139,7 @@ static enum err state_apply(struct db *db, struct key_change *change, struct api
         if (row->revoked_at) return ERR_OK;
         row->revoked_at = change->operation.now_ms;
         change->action = "key.revoke";
-        return ERR_OK;
+        return revoke_steps(db, change, row);
     case KEY_STATE_DISABLE:
         error = key_change_refuse_revoked(&change->operation, row);
         if (error || row->disabled) return error;

@@ -9,6 +9,7 @@ struct key_edit {
     struct key_change change;
     struct key_settings settings; /* title, description, permissions, networks, metadata */
     bool has_expires_at;          /* settings.expires_at 0: never any more */
+    bool has_rotation;            /* settings.rotation_off */
     bool has_rate_limits;
     bool has_cap; /* settings.has_monthly_cap false: none any more */
 };

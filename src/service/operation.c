@@ -31,7 +31,7 @@ enum err operation_submit(struct operation *operation)
     const struct http_request *request = operation->request;
     if (operation->token_id)
         id_format(operation->actor, "tok", operation->token_id);
-    else
+    else if (!operation->actor[0])
         text_copy(operation->actor, sizeof operation->actor, "system");
     operation->address[0] = operation->request_id[0] = '\0';
     if (request) {

@@ -17,4 +17,13 @@ void rotate_end_init(struct key_change *change);
 /* One new secret; all older ones are dead when it is done. */
 void regenerate_init(struct key_change *change);
 
+enum { POSTPONE_DAYS_MAX = 3650 };
+struct postpone {
+    struct key_change change;
+    uint32_t days;
+};
+/* The rotation to come is so many days later; one that was announced for a date before is announced
+ * again. 409 no_rotation_pending. */
+void postpone_init(struct postpone *postpone, uint32_t days);
+
 #endif

@@ -1,6 +1,7 @@
 /* The tables api_key, key_secret and key_hash. Called from service/ on a DB thread, inside the
  * transaction that also appends the feed rows. What always holds: a secret's row and its hash come
- * and go together, and exactly one secret of a key has no end. */
+ * and go together, and exactly one secret of a key has no end; one that was replaced and works
+ * until its retirement has SECRET_END_OPEN (core/rotation.h). */
 #include "store/api_key.h"
 
 #include "core/period.h"
@@ -22,8 +23,8 @@ enum err api_key_insert(struct db *db, const struct api_key_row *row)
     static const char sql[] =
         "INSERT INTO api_key (id, customer_id, title, description, environment, label,"
         " permissions, rate_limits, monthly_cap, allowed_networks, metadata, expires_at,"
-        " rotates_at, secret_version, created_at, updated_at, tier, held)"
-        " SELECT ?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?, tier, status = 'suspended' FROM entitlement"
+        " rotates_at, secret_version, created_at, updated_at, rotation_off, tier, held)"
+        " SELECT ?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?, tier, status = 'suspended' FROM entitlement"
         " WHERE customer_id = ?";
     static const char activity[] = "INSERT INTO key_activity (key_id, hour) VALUES (?,?)";
     enum err error = db_execute(
@@ -34,7 +35,7 @@ enum err api_key_insert(struct db *db, const struct api_key_row *row)
                   db_text(row->allowed_networks), db_text(row->metadata),
                   optional_time(row->expires_at), optional_time(row->rotates_at),
                   db_u64(row->secret_version), db_i64(row->created_at), db_i64(row->updated_at),
-                  db_u64(row->customer_id)),
+                  db_i64(row->rotation_off), db_u64(row->customer_id)),
         NULL);
     if (!error)
         error = db_execute(db, activity,
@@ -43,12 +44,9 @@ enum err api_key_insert(struct db *db, const struct api_key_row *row)
     return error ? error : key_word_add(db, row->id, row->title);
 }
 
-enum err api_key_lock(struct db *db, uint64_t id, struct arena *arena, struct api_key_row *row)
+static enum err read_by(struct db *db, const char *sql, uint64_t id, struct arena *arena,
+                        struct api_key_row *row)
 {
-    static const char sql[] =
-        "SELECT customer_id, title, description, environment, label, permissions, rate_limits,"
-        " allowed_networks, metadata, monthly_cap, disabled, suspended, revoked_at, expires_at,"
-        " rotates_at, secret_version, created_at, updated_at FROM api_key WHERE id = ? FOR UPDATE";
     struct db_rows rows;
     enum err error = db_query(db, sql, DB_VALUES(db_u64(id)), &rows);
     if (error) return error;
@@ -74,6 +72,7 @@ enum err api_key_lock(struct db *db, uint64_t id, struct arena *arena, struct ap
         .secret_version = (uint32_t)db_get_u64(&rows, 15),
         .created_at = db_get_i64(&rows, 16),
         .updated_at = db_get_i64(&rows, 17),
+        .rotation_off = db_get_i64(&rows, 18) != 0,
     };
     db_finish(&rows);
     bool whole = row->title && row->description && row->environment && row->label &&
@@ -81,22 +80,46 @@ enum err api_key_lock(struct db *db, uint64_t id, struct arena *arena, struct ap
     return whole ? ERR_OK : ERR_NO_MEMORY;
 }
 
+#define FIND_SQL                                                                                   \
+    "SELECT customer_id, title, description, environment, label, permissions, rate_limits,"        \
+    " allowed_networks, metadata, monthly_cap, disabled, suspended, revoked_at, expires_at,"       \
+    " rotates_at, secret_version, created_at, updated_at, rotation_off FROM api_key"               \
+    " WHERE id = ?"
+
+enum err api_key_find(struct db *db, uint64_t id, struct arena *arena, struct api_key_row *row)
+{
+    static const char sql[] = FIND_SQL;
+    return read_by(db, sql, id, arena, row);
+}
+
+enum err api_key_lock(struct db *db, uint64_t id, struct arena *arena, struct api_key_row *row)
+{
+    static const char sql[] = FIND_SQL " FOR UPDATE";
+    return read_by(db, sql, id, arena, row);
+}
+
+enum err api_key_try_lock(struct db *db, uint64_t id, struct arena *arena, struct api_key_row *row)
+{
+    static const char sql[] = FIND_SQL " FOR UPDATE SKIP LOCKED";
+    return read_by(db, sql, id, arena, row);
+}
+
 enum err api_key_update(struct db *db, const struct api_key_row *row)
 {
     static const char sql[] =
         "UPDATE api_key SET title = ?, description = ?, permissions = ?, rate_limits = ?,"
         " monthly_cap = ?, allowed_networks = ?, metadata = ?, disabled = ?, suspended = ?,"
-        " revoked_at = ?, expires_at = ?, rotates_at = ?, secret_version = ?, updated_at = ?"
-        " WHERE id = ?";
-    return db_execute(db, sql,
-                      DB_VALUES(db_text(row->title), db_text(row->description),
-                                db_text(row->permissions), db_text(row->rate_limits), cap_of(row),
-                                db_text(row->allowed_networks), db_text(row->metadata),
-                                db_i64(row->disabled), db_i64(row->suspended),
-                                optional_time(row->revoked_at), optional_time(row->expires_at),
-                                optional_time(row->rotates_at), db_u64(row->secret_version),
-                                db_i64(row->updated_at), db_u64(row->id)),
-                      NULL);
+        " revoked_at = ?, expires_at = ?, rotates_at = ?, secret_version = ?, updated_at = ?,"
+        " rotation_off = ? WHERE id = ?";
+    return db_execute(
+        db, sql,
+        DB_VALUES(db_text(row->title), db_text(row->description), db_text(row->permissions),
+                  db_text(row->rate_limits), cap_of(row), db_text(row->allowed_networks),
+                  db_text(row->metadata), db_i64(row->disabled), db_i64(row->suspended),
+                  optional_time(row->revoked_at), optional_time(row->expires_at),
+                  optional_time(row->rotates_at), db_u64(row->secret_version),
+                  db_i64(row->updated_at), db_i64(row->rotation_off), db_u64(row->id)),
+        NULL);
 }
 
 enum err api_key_count(struct db *db, uint64_t customer_id, uint32_t at_most, uint32_t *count)

@@ -26,6 +26,7 @@ struct api_key_row {
     bool has_monthly_cap;
     uint64_t monthly_cap;
     bool disabled, suspended;
+    bool rotation_off;                          /* never rotated by itself */
     int64_t revoked_at, expires_at, rotates_at; /* wall ms; 0: none */
     uint32_t secret_version;                    /* of the current secret */
     int64_t created_at, updated_at;
@@ -35,6 +36,12 @@ struct api_key_row {
 MUST_USE enum err api_key_insert(struct db *db, const struct api_key_row *row);
 /* Locks the row to the end of the transaction. ERR_NOT_FOUND. */
 MUST_USE enum err api_key_lock(struct db *db, uint64_t id, struct arena *arena,
+                               struct api_key_row *row);
+/* The same without waiting. ERR_NOT_FOUND also when somebody else has it locked. */
+MUST_USE enum err api_key_try_lock(struct db *db, uint64_t id, struct arena *arena,
+                                   struct api_key_row *row);
+/* Without a lock. ERR_NOT_FOUND. */
+MUST_USE enum err api_key_find(struct db *db, uint64_t id, struct arena *arena,
                                struct api_key_row *row);
 /* Writes everything but id, customer, environment, label and created_at. Who changes the title also
  * calls key_word_remove and key_word_add. */

@@ -4,10 +4,11 @@
 
 #include "io/db.h"
 #include "store/key_word.h"
+#include "store/rotation.h"
 
 #define COLUMNS                                                                                    \
     "SELECT id, external_id, email_sealed, email_index, name_sealed, metadata, created_at,"        \
-    " updated_at FROM customer WHERE "
+    " updated_at, openpgp_key IS NOT NULL OR smime_certificate IS NOT NULL FROM customer WHERE "
 #define BY_ID       COLUMNS "id = ? AND deleted_at IS NULL"
 #define BY_EXTERNAL COLUMNS "external_id = ? AND deleted_at IS NULL"
 
@@ -49,6 +50,7 @@ static enum err read_row(struct db_rows *rows, struct arena *arena, struct custo
         .metadata = db_get_text(rows, 5, arena),
         .created_at = db_get_i64(rows, 6),
         .updated_at = db_get_i64(rows, 7),
+        .encrypts = db_get_i64(rows, 8) != 0,
     };
     bool whole = row->metadata && copy_bytes(rows, 2, arena, &row->email_sealed) &&
                  copy_bytes(rows, 3, arena, &row->email_index) &&
@@ -73,6 +75,14 @@ enum err customer_lock(struct db *db, const struct customer_name *name, struct a
     static const char by_id[] = BY_ID " FOR UPDATE";
     static const char by_external[] = BY_EXTERNAL " FOR UPDATE";
     return read_by(db, by_id, by_external, name, arena, row);
+}
+
+enum err customer_try_lock(struct db *db, uint64_t id, struct arena *arena,
+                           struct customer_row *row)
+{
+    static const char sql[] = BY_ID " FOR UPDATE SKIP LOCKED";
+    struct customer_name name = {.id = id};
+    return read_by(db, sql, sql, &name, arena, row);
 }
 
 enum err customer_find(struct db *db, const struct customer_name *name, struct arena *arena,
@@ -110,6 +120,7 @@ enum err customer_erase(struct db *db, uint64_t id, int64_t now_ms)
         db_execute(db, customer, DB_VALUES(db_i64(now_ms), db_i64(now_ms), db_u64(id)), NULL);
     if (!error) error = db_execute(db, entitlement, DB_VALUES(db_i64(now_ms), db_u64(id)), NULL);
     if (!error) error = key_word_erase(db, id);
-    if (error) return error;
-    return db_execute(db, keys, DB_VALUES(db_i64(now_ms), db_i64(now_ms), db_u64(id)), NULL);
+    if (!error)
+        error = db_execute(db, keys, DB_VALUES(db_i64(now_ms), db_i64(now_ms), db_u64(id)), NULL);
+    return error ? error : rotation_erase(db, id, now_ms);
 }

@@ -24,6 +24,7 @@ struct customer_row {
     struct span email_index;  /* 16 bytes */
     struct span name_sealed;
     const char *metadata; /* JSON object */
+    bool encrypts;        /* has a key or certificate for encrypted mail; read only */
     int64_t created_at, updated_at;
 };
 
@@ -38,6 +39,9 @@ MUST_USE enum err customer_insert(struct db *db, const struct customer_row *row)
 /* Locks the row to the end of the transaction: first in the lock order. ERR_NOT_FOUND. */
 MUST_USE enum err customer_lock(struct db *db, const struct customer_name *name,
                                 struct arena *arena, struct customer_row *row);
+/* By id, without waiting. ERR_NOT_FOUND also when somebody else has it locked. */
+MUST_USE enum err customer_try_lock(struct db *db, uint64_t id, struct arena *arena,
+                                    struct customer_row *row);
 /* Without a lock. ERR_NOT_FOUND. */
 MUST_USE enum err customer_find(struct db *db, const struct customer_name *name,
                                 struct arena *arena, struct customer_row *row);

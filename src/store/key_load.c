@@ -3,6 +3,7 @@
 #include "store/key_load.h"
 
 #include "base/buf.h"
+#include "core/rotation.h"
 #include "crypto/key_hash.h"
 
 #include <jansson.h>
@@ -86,6 +87,7 @@ static bool row_fill(const struct db_rows *rows, struct arena *arena, struct key
     row->found = true;
     row->secret_id = db_get_u64(rows, C_SECRET_ID);
     row->secret_expires_at = db_get_i64(rows, C_SECRET_EXPIRES);
+    if (row->secret_expires_at == SECRET_END_OPEN) row->secret_expires_at = 0;
     row->key_id = db_get_u64(rows, C_KEY_ID);
     row->customer_id = db_get_u64(rows, C_CUSTOMER_ID);
     row->key_expires_at = db_get_i64(rows, C_EXPIRES);

@@ -4,6 +4,7 @@
 #include "store/key_view.h"
 
 #include "core/period.h"
+#include "core/rotation.h"
 #include "io/db.h"
 #include "store/usage_snapshot.h"
 
@@ -12,7 +13,7 @@
     " k.rate_limits, k.allowed_networks, k.metadata, k.monthly_cap, k.disabled, k.suspended,"      \
     " k.revoked_at, k.expires_at, k.rotates_at, k.secret_version, k.created_at, k.updated_at,"     \
     " e.tier, e.status = 'suspended', s.start, s.fingerprint, e.anchor, e.kept_start,"             \
-    " e.kept_until"                                                                                \
+    " e.kept_until, k.rotation_off"                                                                \
     " FROM api_key k JOIN entitlement e ON e.customer_id = k.customer_id"                          \
     " JOIN key_secret s ON s.key_id = k.id AND s.version = k.secret_version"
 
@@ -43,6 +44,7 @@ enum column {
     C_ANCHOR,
     C_KEPT_START,
     C_KEPT_UNTIL,
+    C_ROTATION_OFF,
 };
 
 static void copy_short(char *out, size_t size, struct span text)
@@ -76,6 +78,7 @@ static bool view_fill(const struct db_rows *rows, int64_t now_ms, struct arena *
                 .revoked_at = db_get_i64(rows, C_REVOKED),
                 .expires_at = db_get_i64(rows, C_EXPIRES),
                 .rotates_at = db_get_i64(rows, C_ROTATES),
+                .rotation_off = db_get_i64(rows, C_ROTATION_OFF) != 0,
                 .secret_version = (uint32_t)db_get_u64(rows, C_VERSION),
                 .created_at = db_get_i64(rows, C_CREATED),
                 .updated_at = db_get_i64(rows, C_UPDATED)},
@@ -93,9 +96,10 @@ static bool view_fill(const struct db_rows *rows, int64_t now_ms, struct arena *
 static enum err read_secrets(struct db *db, struct key_view *view, int64_t now_ms)
 {
     static const char sql[] =
-        "SELECT s.version, s.start, s.created_at, s.expires_at, u.last_used_at, u.network"
+        "SELECT s.version, s.start, s.created_at, s.expires_at, u.last_used_at, u.network, r.due_at"
         " FROM key_secret s LEFT JOIN secret_last_used u ON u.secret_id = s.id"
-        " WHERE s.key_id = ? ORDER BY s.version DESC";
+        " LEFT JOIN rotation r ON r.key_id = s.key_id AND r.generation = s.version AND r.step = 3"
+        " AND r.look_at IS NOT NULL WHERE s.key_id = ? ORDER BY s.version DESC";
     struct db_rows rows;
     enum err error = db_query(db, sql, DB_VALUES(db_u64(view->row.id)), &rows);
     if (error) return error;
@@ -115,6 +119,7 @@ static enum err read_secrets(struct db *db, struct key_view *view, int64_t now_m
         }
         if (secret.expires_at && secret.expires_at <= now_ms) continue;
         if (secret.expires_at > overlap_until) overlap_until = secret.expires_at;
+        if (secret.expires_at == SECRET_END_OPEN) secret.expires_at = db_get_i64(&rows, 6);
         if (view->secret_count < KEY_SECRETS_MAX) view->secrets[view->secret_count++] = secret;
     }
     struct key_facts facts = {.revoked = view->row.revoked_at != 0,

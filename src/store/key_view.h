@@ -14,7 +14,8 @@ enum { KEY_SECRETS_MAX = 8 };
 struct key_secret_view {
     uint32_t version;
     char start[11];
-    int64_t created_at, last_used_at, expires_at; /* wall ms; 0: none */
+    /* wall ms; 0: none, or not known yet: an older secret that ends with its retirement */
+    int64_t created_at, last_used_at, expires_at;
 };
 
 struct key_view {

@@ -1,0 +1,98 @@
+/* Mails as rows of the outbox. Called by operations on the committer's thread, inside their
+ * transaction. What always holds: the address and a link's token stand sealed, and nothing that a
+ * context says is a secret or personal. */
+#include "service/notice.h"
+
+#include "base/codec.h"
+#include "base/json.h"
+#include "crypto/envelope.h"
+#include "service/context.h"
+#include "service/operation.h"
+#include "store/api_key.h"
+#include "store/customer.h"
+#include "store/outbox.h"
+
+#include <sodium.h>
+#include <stdio.h>
+
+void notice_open(struct notice *notice, const struct api_key_row *key, const char *start)
+{
+    char shown[16], id[ID_TEXT_SIZE];
+    struct buf *out = &notice->context;
+    id_format(id, "key", key->id);
+    snprintf(shown, sizeof shown, "%.10s...", start);
+    notice->key_id = key->id;
+    json_open(out, NULL, '{');
+    if (key->title[0]) json_put_string(out, "key_title", key->title);
+    json_put_string(out, "key_id", id);
+    json_put_string(out, "environment", key->environment);
+    if (start[0]) json_put_string(out, "key_start", shown);
+}
+
+void notice_done(struct notice *notice)
+{
+    buf_done(&notice->context);
+}
+
+/* The address under the seal of its outbox row; ERR_NOT_FOUND: there is none. */
+static enum err recipient_seal(const struct keyring *keyring, const struct customer_row *customer,
+                               uint64_t mail_id, struct buf *out)
+{
+    struct buf address = {0};
+    if (!customer->email_sealed.data || !customer->email_index.data) return ERR_NOT_FOUND;
+    enum err error =
+        envelope_open(keyring, CUSTOMER_EMAIL, customer->id, customer->email_sealed, &address);
+    if (!error) error = envelope_seal(keyring, OUTBOX_RECIPIENT, mail_id, buf_span(&address), out);
+    if (address.data) sodium_memzero(address.data, address.capacity);
+    buf_done(&address);
+    return error;
+}
+
+enum err notice_queue(struct db *db, struct operation *operation, struct notice *notice,
+                      uint64_t *mail_id)
+{
+    const struct keyring *keyring = operation->service->keyring;
+    struct buf recipient CLEANUP(buf_done) = {0}, token CLEANUP(buf_done) = {0};
+    struct outbox_row row = {.id = id_new(),
+                             .kind = notice->kind,
+                             .subject = notice->key_id ? notice->key_id : notice->customer->id,
+                             .generation = notice->generation,
+                             .number = notice->number,
+                             .recipient = notice->customer->email_index,
+                             .customer_id = notice->customer->id,
+                             .key_id = notice->key_id,
+                             .body = notice->body,
+                             .queued_at = operation->now_ms};
+    enum err error = recipient_seal(keyring, notice->customer, row.id, &recipient);
+    if (!error && notice->token.data)
+        error = envelope_seal(keyring, OUTBOX_TOKEN, row.id, notice->token, &token);
+    if (error) return error;
+    if (!notice->body.data) {
+        json_close(&notice->context, '}');
+        buf_add_char(&notice->context, '\0');
+        row.context = notice->context.data;
+    }
+    if (notice->context.failed) return ERR_NO_MEMORY;
+    row.recipient_sealed = buf_span(&recipient);
+    if (token.length) row.token_sealed = buf_span(&token);
+    if (mail_id) *mail_id = row.id;
+    return outbox_insert(db, &row);
+}
+
+enum err notice_of_key(struct db *db, struct operation *operation, const char *kind,
+                       const struct api_key_row *key, uint32_t generation, const char *start,
+                       const char *time_name, int64_t time_ms)
+{
+    struct arena arena CLEANUP(arena_done) = {0};
+    struct customer_row customer;
+    struct customer_name name = {.id = key->customer_id};
+    struct notice notice CLEANUP(notice_done) = {.kind = kind, .generation = generation};
+    if (!operation->service->mails) return ERR_OK;
+    enum err error = customer_find(db, &name, &arena, &customer);
+    if (error) return error == ERR_NOT_FOUND ? ERR_OK : error;
+    notice.customer = &customer;
+    notice_open(&notice, key, start);
+    if (time_name) json_put_i64(&notice.context, time_name, time_ms);
+    error = notice_queue(db, operation, &notice, NULL);
+    return error == ERR_NOT_FOUND ? ERR_OK : error;
+}

@@ -1,0 +1,45 @@
+/* Queuing mails: a row of the outbox in the transaction of what it tells. */
+#ifndef KEYMETER_SERVICE_NOTICE_H
+#define KEYMETER_SERVICE_NOTICE_H
+
+#include "base/buf.h"
+#include "base/compiler.h"
+#include "base/err.h"
+#include "base/span.h"
+
+#include <stdint.h>
+
+struct api_key_row;
+struct customer_row;
+struct db;
+struct operation;
+
+/* One mail. `context` is a JSON object begun with notice_open (or empty, with a body): notice_queue
+ * closes it. In it times are wall ms, durations seconds, the names those of the kind's templates;
+ * it is stored as it is, so it never has a secret, an address or a name in it. */
+struct notice {
+    const char *kind; /* "rotated" … */
+    const struct customer_row *customer;
+    uint64_t key_id; /* 0: about the customer */
+    uint32_t generation, number;
+    struct buf context;
+    struct span body;  /* finished and encrypted; data NULL: rendered from the context */
+    struct span token; /* of a claim link; data NULL: none */
+};
+
+/* Begins the context with the key: key_title, key_id, environment, key_start. */
+void notice_open(struct notice *notice, const struct api_key_row *key, const char *start);
+void notice_done(struct notice *notice);
+/* Inside a transaction; *mail_id (may be NULL) gets its id. ERR_NOT_FOUND: the customer has no
+ * address. ERR_EXISTS: it was queued before. */
+MUST_USE enum err notice_queue(struct db *db, struct operation *operation, struct notice *notice,
+                               uint64_t *mail_id);
+
+/* What a change of a key is told with, when service->mails says that mail is sent at all: looks up
+ * the customer, queues the kind, and takes a missing address for nothing to be told. `start` is the
+ * secret's that was in use. */
+MUST_USE enum err notice_of_key(struct db *db, struct operation *operation, const char *kind,
+                                const struct api_key_row *key, uint32_t generation,
+                                const char *start, const char *time_name, int64_t time_ms);
+
+#endif

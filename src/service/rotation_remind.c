@@ -1,0 +1,133 @@
+/* Reminders, and the notice before a key's own end. Called by rotation_work.c on the committer's
+ * thread with everything locked. What always holds: a day has one row and one mail at most; a
+ * reminder of a link brings a link of its own, because the former one's token is known to nobody
+ * any more; both lead to the same secret, and the first that is used ends the other. */
+#include "service/rotation_work.h"
+
+#include "base/json.h"
+#include "core/network.h"
+#include "core/period.h"
+#include "service/claim.h"
+#include "service/notice.h"
+
+#include <stdio.h>
+
+enum err rotation_remind_begin(struct db *db, const struct rotation_row *retirement, int64_t now_ms)
+{
+    struct rotation_row row = {.key_id = retirement->key_id,
+                               .generation = retirement->generation,
+                               .step = ROTATION_REMIND,
+                               .due_at = now_ms + DAY_MS,
+                               .look_at = now_ms + DAY_MS,
+                               .created_at = now_ms};
+    return rotation_put(db, &row);
+}
+
+static enum err remind_claim(struct db *db, struct rotation_work *work,
+                             const struct rotation_row *retirement)
+{
+    struct secret *token = NULL;
+    struct notice notice CLEANUP(notice_done) = {.kind = "claim_reminder",
+                                                 .customer = &work->customer,
+                                                 .generation = work->row.generation,
+                                                 .number =
+                                                     (uint32_t)(work->row.step - ROTATION_REMIND)};
+    enum err error = claim_issue(db, &work->operation, work->key.id, work->row.generation, &token);
+    if (error) return error;
+    notice_open(&notice, &work->key, work->old.start);
+    json_put_i64(&notice.context, "issued_at", retirement->created_at);
+    if (work->tier.tier.on_unclaimed == ON_UNCLAIMED_RETIRE)
+        json_put_i64(&notice.context, "old_ends_at",
+                     retirement->created_at + work->tier.tier.max_overlap_days * DAY_MS);
+    notice.token = secret_span(token);
+    error = notice_queue(db, &work->operation, &notice, NULL);
+    secret_free(&token);
+    return error == ERR_NOT_FOUND ? ERR_OK : error;
+}
+
+static void network_put(struct buf *out, const struct rotation_secret *secret)
+{
+    char text[ADDRESS_TEXT_SIZE];
+    struct address address = {.length = (unsigned)secret->network_length};
+    json_open(out, "networks", '[');
+    if (secret->network_length) {
+        memcpy(address.bytes, secret->network, secret->network_length);
+        address_format(&address, text);
+        char cidr[ADDRESS_TEXT_SIZE + 4];
+        snprintf(cidr, sizeof cidr, "%s/%d", text, secret->network_length == 4 ? 24 : 64);
+        json_open(out, NULL, '{');
+        json_put_string(out, "network", cidr);
+        json_put_i64(out, "last_used_at", secret->last_used_at);
+        json_close(out, '}');
+    }
+    json_close(out, ']');
+}
+
+static enum err remind_old(struct db *db, struct rotation_work *work,
+                           const struct rotation_row *retirement)
+{
+    char shown[16];
+    struct notice notice CLEANUP(notice_done) = {.kind = "old_secret_in_use",
+                                                 .customer = &work->customer,
+                                                 .generation = work->row.generation,
+                                                 .number =
+                                                     (uint32_t)(work->row.step - ROTATION_REMIND)};
+    notice_open(&notice, &work->key, work->old.start);
+    snprintf(shown, sizeof shown, "%.10s...", work->next.start);
+    json_put_string(&notice.context, "new_key_start", shown);
+    json_put_i64(&notice.context, "old_ends_at", retirement->due_at);
+    network_put(&notice.context, &work->old);
+    enum err error = notice_queue(db, &work->operation, &notice, NULL);
+    return error == ERR_NOT_FOUND ? ERR_OK : error;
+}
+
+enum err rotation_remind(struct db *db, struct rotation_work *work)
+{
+    struct rotation_row retirement;
+    int64_t now_ms = work->operation.now_ms;
+    enum err error =
+        rotation_lock(db, work->key.id, work->row.generation, ROTATION_RETIRE, &retirement);
+    if (error == ERR_NOT_FOUND) return rotation_remove(db, &work->row);
+    if (error) return error;
+    int64_t ends_at = retirement.due_at;
+    bool claimed = work->next.there, goes_on = true;
+    if (!claimed) {
+        ends_at = retirement.created_at + work->tier.tier.max_overlap_days * DAY_MS;
+        goes_on = now_ms < ends_at;
+        if (goes_on) error = remind_claim(db, work, &retirement);
+    } else if (ends_at) {
+        goes_on = now_ms < ends_at;
+        bool used = work->old.last_used_at > work->row.created_at;
+        if (goes_on && used) error = remind_old(db, work, &retirement);
+    }
+    if (!error) error = rotation_work_finish(db, work, ROTATION_HIDDEN);
+    if (error) return error;
+    work->did = ROTATION_REMIND;
+    if (!goes_on) return ERR_OK;
+    struct rotation_row next = {.key_id = work->key.id,
+                                .generation = work->row.generation,
+                                .step = work->row.step + 1,
+                                .due_at = now_ms + DAY_MS,
+                                .look_at = now_ms + DAY_MS,
+                                .created_at = now_ms};
+    return rotation_put(db, &next);
+}
+
+enum err rotation_expiring(struct db *db, struct rotation_work *work)
+{
+    int64_t now_ms = work->operation.now_ms;
+    struct notice notice CLEANUP(notice_done) = {
+        .kind = "expiring", .customer = &work->customer, .number = work->row.number};
+    enum err error = ERR_OK;
+    if (work->key.expires_at > now_ms) {
+        notice_open(&notice, &work->key, work->old.start);
+        json_put_i64(&notice.context, "expires_at", work->key.expires_at);
+        if (work->old.last_used_at)
+            json_put_i64(&notice.context, "last_used_at", work->old.last_used_at);
+        error = notice_queue(db, &work->operation, &notice, NULL);
+        if (error == ERR_NOT_FOUND) error = ERR_OK;
+    }
+    if (error) return error;
+    work->did = ROTATION_EXPIRING;
+    return rotation_work_finish(db, work, ROTATION_HIDDEN);
+}

@@ -1,0 +1,31 @@
+/* What changes of a key do to the steps of its rotation: the rows that a new secret begins with,
+ * and what becomes of those that were pending. On the committer's thread, under the key's lock. */
+#ifndef KEYMETER_SERVICE_ROTATION_ROWS_H
+#define KEYMETER_SERVICE_ROTATION_ROWS_H
+
+#include "base/compiler.h"
+#include "base/err.h"
+
+#include <stdint.h>
+
+struct api_key_row;
+struct db;
+struct tier;
+
+/* The current secret's life begins: its notice is scheduled, if row->rotates_at says so. */
+MUST_USE enum err rotation_rows_begin(struct db *db, const struct api_key_row *row,
+                                      const struct tier *tier, int64_t issued_at);
+/* The notice before the key's own end, anew for each expires_at; none without one. */
+MUST_USE enum err rotation_rows_expiry(struct db *db, const struct api_key_row *row,
+                                       const struct tier *tier, int64_t now_ms);
+/* An admin's rotation: pending notice, rotation and link are void, the former secret is retired at
+ * ends_at. row->secret_version is the new one's already. */
+MUST_USE enum err rotation_rows_replace(struct db *db, const struct api_key_row *row,
+                                        int64_t ends_at, int64_t now_ms);
+/* Regenerated, revoked: nothing is pending any more. */
+MUST_USE enum err rotation_rows_end(struct db *db, const struct api_key_row *row, int64_t now_ms);
+/* The overlap was ended by hand: its retirement is done. */
+MUST_USE enum err rotation_rows_retired(struct db *db, const struct api_key_row *row,
+                                        int64_t now_ms);
+
+#endif

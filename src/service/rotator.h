@@ -1,0 +1,35 @@
+/* The scheduler of rotations: looks each second for steps that are due, and has the committer do
+ * them (service/rotation_work.h). Any number of nodes may do so at once. Loop thread. */
+#ifndef KEYMETER_SERVICE_ROTATOR_H
+#define KEYMETER_SERVICE_ROTATOR_H
+
+#include "base/compiler.h"
+#include "base/err.h"
+#include "base/list.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rotator;
+struct service;
+
+/* Behind the meter, as whose node it writes. */
+MUST_USE enum err rotator_new(struct rotator **out, struct service *service);
+/* Waits for what is under way, then closed(context). Before the meter leaves. */
+void rotator_stop(struct rotator *rotator, void (*closed)(void *context), void *context);
+/* The wall clock is not to be believed: nothing is rotated or retired until it is back, or its
+ * alert acknowledged. As of the last look. */
+bool rotator_is_paused(const struct rotator *rotator);
+
+/* What is due, done now: as much as fits into 4 seconds and the allowance of the minute. */
+struct rotator_run {
+    struct list link;                      /* the rotator's */
+    void (*done)(struct rotator_run *run); /* loop; never inside rotator_run */
+    int64_t until_us;
+    uint64_t notified, rotated, retired, others; /* steps done by this node */
+    uint64_t due;                                /* steps still due, counted up to 10,000 */
+    bool paused, failed;
+};
+void rotator_run(struct rotator *rotator, struct rotator_run *run);
+
+#endif

@@ -1,0 +1,270 @@
+/* The outbox's rows as mails: queued by operations inside their transaction, claimed and finished
+ * by the mailer's jobs, each in a transaction of its own that holds the node's row, all on DB
+ * threads. What always holds: a row in `sending` is one live node's alone; and a mail that was
+ * accepted keeps nothing of what was sent. Lock order: node (share), rotation, outbox. */
+#include "store/outbox.h"
+
+#include "base/codec.h"
+#include "io/db.h"
+#include "store/alert.h"
+#include "store/node.h"
+#include "store/rotation.h"
+
+#include <string.h>
+
+enum { CLAIM_MAX = 256 };
+
+static const char *const names[] = {
+    [OUTBOX_QUEUED] = "queued", [OUTBOX_SENDING] = "sending", [OUTBOX_SENT] = "sent",
+    [OUTBOX_RETRY] = "retry",   [OUTBOX_DEAD] = "dead",
+};
+
+const char *outbox_state_name(enum outbox_state state)
+{
+    return names[state];
+}
+
+static struct db_value optional_bytes(struct span bytes)
+{
+    return bytes.data ? db_span(bytes) : db_null();
+}
+
+enum err outbox_insert(struct db *db, const struct outbox_row *row)
+{
+    static const char sql[] =
+        "INSERT INTO outbox (id, kind, subject, generation, number, recipient, customer_id, key_id,"
+        " state, next_at, recipient_sealed, context, body, token_sealed, first_queued_at)"
+        " VALUES (?,?,?,?,?,?,?,?,'queued',?,?,?,?,?,?)";
+    return db_execute(db, sql,
+                      DB_VALUES(db_u64(row->id), db_text(row->kind), db_u64(row->subject),
+                                db_u64(row->generation), db_u64(row->number),
+                                db_span(row->recipient), db_u64(row->customer_id),
+                                row->key_id ? db_u64(row->key_id) : db_null(),
+                                db_i64(row->queued_at), db_span(row->recipient_sealed),
+                                db_text(row->context), optional_bytes(row->body),
+                                optional_bytes(row->token_sealed), db_i64(row->queued_at)),
+                      NULL);
+}
+
+/* ---- claiming ---- */
+
+/* Ids without locks: those that are due, then those that a dead node left. */
+static enum err pick(struct db *db, const char *sql, const struct db_value *values, size_t values_n,
+                     size_t limit, uint64_t *ids, size_t *count)
+{
+    struct db_rows rows;
+    enum err error = db_query(db, sql, values, values_n, &rows);
+    if (error) return error;
+    while (*count < limit && db_next(&rows))
+        ids[(*count)++] = db_get_u64(&rows, 0);
+    db_finish(&rows);
+    return ERR_OK;
+}
+
+static enum err pick_due(struct db *db, int64_t now_ms, size_t limit, uint64_t *ids, size_t *count)
+{
+    static const char due[] = "SELECT id FROM outbox FORCE INDEX (due) WHERE state = ?"
+                              " AND next_at <= ? ORDER BY next_at LIMIT ?";
+    static const char far[] = "SELECT id FROM outbox FORCE INDEX (due) WHERE state = ?"
+                              " AND next_at > ? ORDER BY next_at LIMIT ?";
+    static const char left[] =
+        "SELECT o.id FROM outbox o JOIN node n ON n.id = o.node AND n.incarnation = o.incarnation"
+        " WHERE o.state = 'sending' AND n.fenced = 1 LIMIT ?";
+    int64_t far_ms = now_ms + OUTBOX_FAR_AHEAD_S * INT64_C(1000);
+    enum err error = ERR_OK;
+    *count = 0;
+    error = pick(db, left, DB_VALUES(db_u64(limit)), limit, ids, count);
+    for (int i = 0; !error && i < 2; i++) {
+        struct db_value state = db_text(i ? "retry" : "queued"), many = db_u64(limit);
+        error = pick(db, due, DB_VALUES(state, db_i64(now_ms), many), limit, ids, count);
+        if (!error)
+            error = pick(db, far, DB_VALUES(state, db_i64(far_ms), many), limit, ids, count);
+    }
+    return error;
+}
+
+static bool copy_span(const struct db_rows *rows, size_t column, struct arena *arena,
+                      struct span *out)
+{
+    *out = (struct span){0};
+    if (db_is_null(rows, column)) return true;
+    struct span bytes = db_get_span(rows, column);
+    *out = span_of(arena_copy(arena, bytes), bytes.length);
+    return out->data != NULL;
+}
+
+static enum err mail_read(struct db *db, uint64_t id, struct arena *arena, struct outbox_mail *mail)
+{
+    static const char sql[] =
+        "SELECT kind, subject, generation, number, recipient, customer_id, key_id,"
+        " recipient_sealed, context, body, token_sealed, first_queued_at, attempts"
+        " FROM outbox WHERE id = ?";
+    struct db_rows rows;
+    enum err error = db_query(db, sql, DB_VALUES(db_u64(id)), &rows);
+    if (error) return error;
+    if (!db_next(&rows)) return ERR_NOT_FOUND;
+    mail->row = (struct outbox_row){
+        .id = id,
+        .kind = db_get_text(&rows, 0, arena),
+        .subject = db_get_u64(&rows, 1),
+        .generation = (uint32_t)db_get_u64(&rows, 2),
+        .number = (uint32_t)db_get_u64(&rows, 3),
+        .customer_id = db_get_u64(&rows, 5),
+        .key_id = db_get_u64(&rows, 6),
+        .context = db_get_text(&rows, 8, arena),
+        .queued_at = db_get_i64(&rows, 11),
+    };
+    mail->attempts = (uint32_t)db_get_u64(&rows, 12);
+    bool whole = mail->row.kind && copy_span(&rows, 4, arena, &mail->row.recipient) &&
+                 copy_span(&rows, 7, arena, &mail->row.recipient_sealed) &&
+                 copy_span(&rows, 9, arena, &mail->row.body) &&
+                 copy_span(&rows, 10, arena, &mail->row.token_sealed);
+    whole = whole && (mail->row.context || db_is_null(&rows, 8));
+    db_finish(&rows);
+    return whole ? ERR_OK : ERR_NO_MEMORY;
+}
+
+/* Ours, unless another node was faster: it may be anybody's who reads the same ids. */
+static enum err take(struct db *db, const struct outbox_node *node, uint64_t id, bool *taken)
+{
+    static const char sql[] =
+        "UPDATE outbox SET state = 'sending', node = ?, incarnation = ?, attempts = attempts + 1"
+        " WHERE id = ? AND (state IN ('queued', 'retry') OR (state = 'sending' AND EXISTS (SELECT 1"
+        " FROM node n WHERE n.id = outbox.node AND n.incarnation = outbox.incarnation"
+        " AND n.fenced = 1)))";
+    static const char free_sql[] = "SELECT 1 FROM outbox WHERE id = ? FOR UPDATE SKIP LOCKED";
+    struct db_rows rows;
+    uint64_t changed = 0;
+    *taken = false;
+    enum err error = db_query(db, free_sql, DB_VALUES(db_u64(id)), &rows);
+    if (error) return error;
+    if (!db_next(&rows)) return ERR_OK;
+    db_finish(&rows);
+    error = db_execute(
+        db, sql, DB_VALUES(db_u64(node->node), db_u64(node->incarnation), db_u64(id)), &changed);
+    *taken = changed == 1;
+    return error;
+}
+
+static enum err take_all(struct db *db, const struct outbox_node *node, const uint64_t *ids,
+                         size_t found, struct arena *arena, struct outbox_mail *mails,
+                         size_t *count)
+{
+    enum err error = node_hold(db, node->node, node->incarnation);
+    for (size_t i = 0; !error && i < found; i++) {
+        bool taken;
+        error = take(db, node, ids[i], &taken);
+        if (!error && taken) error = mail_read(db, ids[i], arena, &mails[(*count)++]);
+    }
+    return error;
+}
+
+enum err outbox_claim(struct db *db, const struct outbox_node *node, int64_t now_ms, size_t limit,
+                      struct arena *arena, struct outbox_mail **mails, size_t *count)
+{
+    uint64_t ids[CLAIM_MAX];
+    size_t found;
+    if (limit > CLAIM_MAX) limit = CLAIM_MAX;
+    *count = 0;
+    enum err error = pick_due(db, now_ms, limit, ids, &found);
+    if (error || !found) return error;
+    *mails = arena_alloc(arena, found * sizeof **mails);
+    if (!*mails) return ERR_NO_MEMORY;
+    error = db_begin(db);
+    if (!error) error = take_all(db, node, ids, found, arena, *mails, count);
+    if (!error) return db_commit(db);
+    db_rollback(db);
+    *count = 0;
+    return error;
+}
+
+/* ---- finishing ---- */
+
+struct held {
+    uint64_t key_id, customer_id;
+    int64_t queued_at;
+};
+
+/* Whose it is, without a lock: the rotation's comes first. */
+static enum err held_read(struct db *db, const struct outbox_node *node, uint64_t id,
+                          struct held *held)
+{
+    static const char sql[] =
+        "SELECT key_id, customer_id, first_queued_at FROM outbox"
+        " WHERE id = ? AND state = 'sending' AND node = ? AND incarnation = ?";
+    struct db_rows rows;
+    enum err error = db_query(
+        db, sql, DB_VALUES(db_u64(id), db_u64(node->node), db_u64(node->incarnation)), &rows);
+    if (error) return error;
+    if (!db_next(&rows)) return ERR_NOT_FOUND;
+    *held = (struct held){db_get_u64(&rows, 0), db_get_u64(&rows, 1), db_get_i64(&rows, 2)};
+    db_finish(&rows);
+    return ERR_OK;
+}
+
+/* ERR_NOT_FOUND when it is not this node's any more. */
+static enum err finish(struct db *db, const char *sql, const struct db_value *values, size_t count)
+{
+    uint64_t changed = 0;
+    enum err error = db_execute(db, sql, values, count, &changed);
+    if (error) return error;
+    return changed == 1 ? ERR_OK : ERR_NOT_FOUND;
+}
+
+#define MINE " WHERE id = ? AND state = 'sending' AND node = ? AND incarnation = ?"
+
+static enum err accept(struct db *db, const struct outbox_node *node, uint64_t id, int64_t now_ms)
+{
+    static const char sql[] = "UPDATE outbox SET state = 'sent', accepted_at = ?, recipient_sealed "
+                              "= NULL, context = NULL,"
+                              " body = NULL, token_sealed = NULL, error = NULL" MINE;
+    struct held held;
+    enum err error = node_hold(db, node->node, node->incarnation);
+    if (!error) error = held_read(db, node, id, &held);
+    if (!error && held.key_id) error = rotation_accepted(db, held.key_id, id, now_ms);
+    if (error) return error;
+    return finish(
+        db, sql,
+        DB_VALUES(db_i64(now_ms), db_u64(id), db_u64(node->node), db_u64(node->incarnation)));
+}
+
+enum err outbox_accepted(struct db *db, const struct outbox_node *node, uint64_t id, int64_t now_ms)
+{
+    enum err error = db_begin(db);
+    if (!error) error = accept(db, node, id, now_ms);
+    if (!error) return db_commit(db);
+    db_rollback(db);
+    return error;
+}
+
+static enum err fail(struct db *db, const struct outbox_node *node, uint64_t id, int64_t now_ms,
+                     int64_t next_at, bool final, struct span reason)
+{
+    static const char sql[] = "UPDATE outbox SET state = ?, next_at = ?, error = ?, node = NULL,"
+                              " incarnation = NULL" MINE;
+    char subject[ID_TEXT_SIZE];
+    struct held held;
+    enum err error = node_hold(db, node->node, node->incarnation);
+    if (!error) error = held_read(db, node, id, &held);
+    if (error) return error;
+    bool dead = final || next_at - held.queued_at > OUTBOX_GIVE_UP_S * INT64_C(1000);
+    error = finish(db, sql,
+                   DB_VALUES(db_text(names[dead ? OUTBOX_DEAD : OUTBOX_RETRY]), db_i64(next_at),
+                             db_span(reason), db_u64(id), db_u64(node->node),
+                             db_u64(node->incarnation)));
+    if (error || !dead) return error;
+    id_format(subject, "ntf", id);
+    return alert_raise(db, ALERT_NOTIFICATION_FAILED, subject, held.customer_id, NULL, now_ms);
+}
+
+enum err outbox_failed(struct db *db, const struct outbox_node *node, uint64_t id, int64_t now_ms,
+                       int64_t next_at, bool final, const char *text)
+{
+    struct span reason = span_text(text);
+    if (reason.length > 200) reason.length = 200;
+    enum err error = db_begin(db);
+    if (!error) error = fail(db, node, id, now_ms, next_at, final, reason);
+    if (!error) return db_commit(db);
+    db_rollback(db);
+    return error;
+}

@@ -1,0 +1,98 @@
+/* The outbox: mails that were decided in a transaction and are sent later, each once but for what
+ * SMTP itself leaves open. DB thread.
+ *
+ *     queued ──claim──► sending ──accepted──► sent
+ *                         │ ▲
+ *          4xx, no relay  ▼ │ next_at          5xx, or 48 h over
+ *                        retry ──────────────────────────────► dead ──an operator──► retry
+ *
+ * What a row carries: a JSON context that has no secret in it and is rendered at sending; or a
+ * body, finished and encrypted to the recipient when the secret was made. A claim link's token
+ * stands sealed beside the context until the mail has gone. */
+#ifndef KEYMETER_STORE_OUTBOX_H
+#define KEYMETER_STORE_OUTBOX_H
+
+#include "base/arena.h"
+#include "base/compiler.h"
+#include "base/err.h"
+#include "base/span.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct db;
+
+#define OUTBOX_RECIPIENT "outbox.recipient" /* contexts of crypto/envelope.h, with the row's id */
+#define OUTBOX_TOKEN     "outbox.token"
+
+enum {
+    OUTBOX_GIVE_UP_S = 48 * 3600,   /* from first_queued_at to dead */
+    OUTBOX_FAR_AHEAD_S = 48 * 3600, /* a next_at beyond it comes from a wrong clock: due */
+};
+
+enum outbox_state { OUTBOX_QUEUED, OUTBOX_SENDING, OUTBOX_SENT, OUTBOX_RETRY, OUTBOX_DEAD };
+const char *outbox_state_name(enum outbox_state state);
+
+struct outbox_row {
+    uint64_t id; /* id_new() */
+    const char *kind;
+    uint64_t subject; /* the key, or the customer */
+    uint32_t generation, number;
+    struct span recipient;        /* 16 bytes, blind index */
+    uint64_t customer_id, key_id; /* key_id 0: none */
+    struct span recipient_sealed;
+    const char *context;      /* JSON; NULL: there is a body */
+    struct span body;         /* data NULL: there is a context */
+    struct span token_sealed; /* data NULL: no link */
+    int64_t queued_at;
+};
+
+/* ERR_EXISTS: this mail has been queued before. Inside a transaction. */
+MUST_USE enum err outbox_insert(struct db *db, const struct outbox_row *row);
+
+/* ---- for the mailer; `node` names who sends, ERR_FENCED: it may not any more ---- */
+struct outbox_node {
+    unsigned node, incarnation;
+};
+/* Mails to be sent now, in the arena, and theirs to send from here on; also those that a fenced
+ * node left in `sending`, which are the only ones that may go out twice. A transaction of its own.
+ */
+struct outbox_mail {
+    struct outbox_row row;
+    uint32_t attempts; /* with this one */
+};
+MUST_USE enum err outbox_claim(struct db *db, const struct outbox_node *node, int64_t now_ms,
+                               size_t limit, struct arena *arena, struct outbox_mail **mails,
+                               size_t *count);
+/* What became of one that was claimed; a transaction each. ERR_NOT_FOUND: it is not this node's to
+ * send any more. Accepted: address, context, body and token are gone from the row, and the rotation
+ * that waits for it knows. Failed: `next_at`, or dead with an alert when final or 48 h are over.
+ * `error`: what the relay said, at most 200 bytes are kept. */
+MUST_USE enum err outbox_accepted(struct db *db, const struct outbox_node *node, uint64_t id,
+                                  int64_t now_ms);
+MUST_USE enum err outbox_failed(struct db *db, const struct outbox_node *node, uint64_t id,
+                                int64_t now_ms, int64_t next_at, bool final, const char *error);
+
+/* ---- for people ---- */
+struct outbox_view {
+    uint64_t id, customer_id, key_id; /* key_id 0: none */
+    const char *kind, *state, *error; /* error NULL: none */
+    uint32_t generation, attempts;    /* generation 0: none */
+    int64_t next_at, queued_at, accepted_at;
+};
+struct outbox_filter {
+    uint64_t key_id, customer_id; /* 0: any; not both */
+    struct span external_id;      /* used when both are 0 and it is not empty */
+    uint64_t before;              /* ids below it; 0: from the newest */
+    size_t limit;
+};
+MUST_USE enum err outbox_list(struct db *db, const struct outbox_filter *filter,
+                              struct arena *arena, struct outbox_view **out, size_t *count);
+MUST_USE enum err outbox_find(struct db *db, uint64_t id, struct arena *arena,
+                              struct outbox_view *view);
+/* A dead or waiting one is due now, with 48 h anew. *changed false: it is sent, being sent or due
+ * already. ERR_NOT_FOUND. Inside a transaction. */
+MUST_USE enum err outbox_retry(struct db *db, uint64_t id, int64_t now_ms, bool *changed);
+
+#endif
