@@ -11,6 +11,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+import claims
+
 SOURCE = Path(__file__).resolve().parents[2]
 DOCUMENT = json.loads((SOURCE / "docs" / "openapi.json").read_text())
 METHODS = ("get", "put", "post", "patch", "delete")
@@ -82,13 +84,15 @@ def fresh(daemon):
         daemon.tier("documented", monthly_quota=1000)
     made = daemon.signup("documented")
     token = daemon.must("POST", "/v1/tokens", {"name": "to be revoked", "scopes": ["verify"]})
-    return {"customer": made["customer"]["id"], "key": made["key"]["id"], "secret": made["secret"],
+    link = claims.plant(daemon, made["key"]["id"])
+    return {"notification": link.mail, "alert": claims.alert(daemon), "claim": link.token, "customer": made["customer"]["id"], "key": made["key"]["id"], "secret": made["secret"],
             "token": token["id"]}
 
 
 def path_of(path, fresh):
     kind = path.split("/")[2] if path.startswith("/v1/") else ""
-    value = {"keys": fresh["key"], "customers": fresh["customer"], "tokens": fresh["token"]}.get(kind)
+    value = {"keys": fresh["key"], "customers": fresh["customer"], "tokens": fresh["token"],
+             "notifications": fresh["notification"], "alerts": fresh["alert"]}.get(kind)
     return path.replace("{id}", value or "").replace("{slug}", "documented")
 
 
@@ -98,7 +102,7 @@ def body_of(operation, fresh):
         return None
     body = json.loads(json.dumps(content["example"]))
     changes = {"external_id": "documented-" + secrets.token_hex(6), "customer_id": fresh["customer"],
-               "key": fresh["secret"]}
+               "key": fresh["secret"], "token": fresh["claim"]}
     for name, value in changes.items():
         if name in body and not isinstance(body[name], dict):
             body[name] = value
@@ -131,8 +135,9 @@ def test_documented_requests_get_documented_answers(daemon, fresh, path, method,
         missing = re.sub(r"\{id\}", "key_0000000000001", path)
         if "/customers/" in path:
             missing = path.replace("{id}", "nobody")
-        elif "/tokens/" in path:
-            missing = path.replace("{id}", "tok_0000000000001")
+        for kind in ("tok", "ntf", "alr"):
+            if path.split("/")[2].startswith({"tok": "token", "ntf": "notif", "alr": "alert"}[kind]):
+                missing = path.replace("{id}", f"{kind}_0000000000001")
         refused = daemon.call(method.upper(), missing, body)
         assert refused.status == 404, refused
         check(operation, refused)
