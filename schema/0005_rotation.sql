@@ -21,7 +21,8 @@ CREATE TABLE rotation (
   PRIMARY KEY (key_id, generation, step),
   UNIQUE KEY id (id),
   KEY look (look_at, key_id),
-  KEY status (status, id)
+  KEY status (status, id),
+  KEY done (done_at)
 );
 
 -- The table of 0001 never had a reader or a writer.

@@ -13,12 +13,13 @@ static int64_t node_ahead(const struct clock_reading *now)
     return now->node_ms && by_ms > 0 ? by_ms : 0;
 }
 
-int64_t clock_watch_off_ms(struct clock_watch *watch, const struct clock_reading *now)
+void clock_watch_begin(struct clock_watch *watch, int64_t wall_ms, int64_t boot_ms)
 {
-    if (!watch->begun) {
-        watch->begun = true;
-        watch->boot_offset_ms = now->wall_ms - now->boot_ms;
-    }
+    *watch = (struct clock_watch){.boot_offset_ms = wall_ms - boot_ms};
+}
+
+int64_t clock_watch_off_ms(const struct clock_watch *watch, const struct clock_reading *now)
+{
     int64_t by_ms = off(now->wall_ms - now->boot_ms - watch->boot_offset_ms);
     if (!by_ms) by_ms = off(now->wall_ms - now->database_ms - watch->database_offset_ms);
     if (!by_ms && node_ahead(now) - watch->node_offset_ms > CLOCK_TOLERANCE_MS)
@@ -28,7 +29,6 @@ int64_t clock_watch_off_ms(struct clock_watch *watch, const struct clock_reading
 
 void clock_watch_confirm(struct clock_watch *watch, const struct clock_reading *now)
 {
-    watch->begun = true;
     watch->boot_offset_ms = now->wall_ms - now->boot_ms;
     watch->database_offset_ms = now->wall_ms - now->database_ms;
     watch->node_offset_ms = node_ahead(now);

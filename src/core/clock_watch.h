@@ -11,9 +11,8 @@
 
 enum { CLOCK_TOLERANCE_MS = 5 * 60 * 1000 };
 
-/* Zeroed: nothing is known yet. What was confirmed is the new zero. */
+/* What was confirmed is the new zero. */
 struct clock_watch {
-    bool begun;
     int64_t boot_offset_ms;                     /* wall - CLOCK_BOOTTIME */
     int64_t database_offset_ms, node_offset_ms; /* what was confirmed of the others' */
 };
@@ -22,8 +21,11 @@ struct clock_reading {
     int64_t database_ms, node_ms; /* node_ms 0: no other node */
 };
 
+/* From the start of the process on. */
+void clock_watch_begin(struct clock_watch *watch, int64_t wall_ms, int64_t boot_ms);
 /* How far it is off, by the largest of the three; 0: within the tolerance. */
-MUST_USE int64_t clock_watch_off_ms(struct clock_watch *watch, const struct clock_reading *now);
+MUST_USE int64_t clock_watch_off_ms(const struct clock_watch *watch,
+                                    const struct clock_reading *now);
 /* From here on this is right. */
 void clock_watch_confirm(struct clock_watch *watch, const struct clock_reading *now);
 

@@ -389,6 +389,7 @@ enum err rotator_new(struct rotator **out, struct service *service)
     rotator->service = service;
     rotator->allowance = service->settings->rotation.per_minute;
     rotator->allowance_us = clock_mono_us();
+    clock_watch_begin(&rotator->watch, clock_wall_ms(), clock_boot_ms());
     list_init(&rotator->runs);
     enum err error = loop_timer_new(&rotator->timer, service->loop, on_tick, rotator);
     if (!error) error = db_pool_new(&rotator->pool, service->loop, &pool);

@@ -20,6 +20,7 @@ enum {
     PERIOD_DAYS = 31, /* the longest one, from its start */
     LEASE_DAYS = PERIOD_DAYS + 1,
     BUDGET_DAYS = PERIOD_DAYS + 62,
+    KEPT_DAYS = 90, /* what is done, sent, used, acknowledged */
 };
 
 enum err upkeep_feed(struct db *db, const struct upkeep *upkeep, size_t *deleted)
@@ -159,16 +160,63 @@ enum err upkeep_budgets(struct db *db, const struct upkeep *upkeep, size_t *dele
     return step_run(db, upkeep, &now, false, deleted);
 }
 
+/* ---- rotation and its mails ---- */
+
+enum err upkeep_rotation(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    /* Of the notice before a key's own end the row is kept: it counts that key's mails. */
+    static const struct step step = {
+        .pick = "SELECT key_id, generation, step FROM rotation WHERE done_at < ? AND step <> 4 "
+                "ORDER BY done_at LIMIT 100",
+        .delete = "DELETE FROM rotation WHERE key_id = ? AND generation = ? AND step = ? AND "
+                  "look_at IS NULL",
+        .columns = 3,
+    };
+    struct step now = step;
+    now.before_ms = upkeep->now_ms - KEPT_DAYS * DAY_MS;
+    return step_run(db, upkeep, &now, false, deleted);
+}
+
+enum err upkeep_outbox(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    static const struct step step = {
+        .pick = "SELECT id FROM outbox FORCE INDEX (due) WHERE state IN ('sent', 'dead') AND "
+                "next_at < ? AND kind <> 'expiring' ORDER BY next_at LIMIT 100",
+        .delete = "DELETE FROM outbox WHERE id = ? AND state IN ('sent', 'dead')",
+        .columns = 1,
+    };
+    struct step now = step;
+    now.before_ms = upkeep->now_ms - KEPT_DAYS * DAY_MS;
+    return step_run(db, upkeep, &now, false, deleted);
+}
+
+enum err upkeep_alerts(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    static const struct step step = {
+        .pick = "SELECT id FROM alert WHERE open IS NULL AND id < ? << 21 ORDER BY id LIMIT 100",
+        .delete = "DELETE FROM alert WHERE id = ? AND open IS NULL",
+        .columns = 1,
+    };
+    struct step now = step;
+    now.before_ms = upkeep->now_ms - KEPT_DAYS * DAY_MS;
+    return step_run(db, upkeep, &now, false, deleted);
+}
+
+/* ---- rows whose key is a hash ---- */
+
 enum { ID_SIZE = 32 };
 
-static enum err pick_expired(struct db *db, int64_t now_ms, unsigned char out[][ID_SIZE],
-                             size_t *count)
+struct hashed {
+    const char *pick, *delete;
+    int64_t before_ms;
+};
+
+static enum err pick_hashes(struct db *db, const struct hashed *what, unsigned char out[][ID_SIZE],
+                            size_t *count)
 {
     struct db_rows rows;
     *count = 0;
-    enum err error = db_query(
-        db, "SELECT id FROM idempotency WHERE expires_at <= ? ORDER BY expires_at LIMIT 100",
-        DB_VALUES(db_i64(now_ms)), &rows);
+    enum err error = db_query(db, what->pick, DB_VALUES(db_i64(what->before_ms)), &rows);
     if (error) return error;
     while (*count < UPKEEP_ROWS && db_next(&rows))
         memcpy(out[(*count)++], db_get_span(&rows, 0).data, ID_SIZE);
@@ -176,20 +224,22 @@ static enum err pick_expired(struct db *db, int64_t now_ms, unsigned char out[][
     return ERR_OK;
 }
 
-enum err upkeep_idempotency(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+static enum err hashes_run(struct db *db, const struct upkeep *upkeep, const struct hashed *what,
+                           size_t *deleted)
 {
     unsigned char ids[UPKEEP_ROWS][ID_SIZE];
     size_t count;
     uint64_t all = 0;
     *deleted = 0;
-    enum err error = pick_expired(db, upkeep->now_ms, ids, &count);
+    enum err error = pick_hashes(db, what, ids, &count);
     if (error || !count) return error;
     error = db_begin(db);
     if (!error) error = node_hold(db, upkeep->node, upkeep->incarnation);
     for (size_t i = 0; i < count && !error; i++) {
         uint64_t affected = 0;
-        error = db_execute(db, "DELETE FROM idempotency WHERE id = ? AND expires_at <= ?",
-                           DB_VALUES(db_bytes(ids[i], ID_SIZE), db_i64(upkeep->now_ms)), &affected);
+        error =
+            db_execute(db, what->delete,
+                       DB_VALUES(db_bytes(ids[i], ID_SIZE), db_i64(what->before_ms)), &affected);
         all += affected;
     }
     if (!error) error = db_commit(db);
@@ -198,4 +248,24 @@ enum err upkeep_idempotency(struct db *db, const struct upkeep *upkeep, size_t *
     else
         *deleted = all;
     return error;
+}
+
+enum err upkeep_idempotency(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    struct hashed what = {
+        .pick = "SELECT id FROM idempotency WHERE expires_at <= ? ORDER BY expires_at LIMIT 100",
+        .delete = "DELETE FROM idempotency WHERE id = ? AND expires_at <= ?",
+        .before_ms = upkeep->now_ms,
+    };
+    return hashes_run(db, upkeep, &what, deleted);
+}
+
+enum err upkeep_claims(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    struct hashed what = {
+        .pick = "SELECT hash FROM claim WHERE ended_at <= ? ORDER BY ended_at LIMIT 100",
+        .delete = "DELETE FROM claim WHERE hash = ? AND ended_at <= ?",
+        .before_ms = upkeep->now_ms - KEPT_DAYS * DAY_MS,
+    };
+    return hashes_run(db, upkeep, &what, deleted);
 }

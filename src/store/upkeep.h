@@ -36,6 +36,13 @@ MUST_USE enum err upkeep_leases(struct db *db, const struct upkeep *upkeep, size
 /* Budgets of periods that ended at least 62 days ago and have no lease any more. */
 MUST_USE enum err upkeep_budgets(struct db *db, const struct upkeep *upkeep, size_t *deleted);
 
+/* Steps of rotations that were done, mails that were sent or given up, claim links that have ended
+ * and alerts that were acknowledged, 90 days ago. */
+MUST_USE enum err upkeep_rotation(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+MUST_USE enum err upkeep_outbox(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+MUST_USE enum err upkeep_claims(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+MUST_USE enum err upkeep_alerts(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+
 /* Reservations and kept answers of the Idempotency-Key that have expired. */
 MUST_USE enum err upkeep_idempotency(struct db *db, const struct upkeep *upkeep, size_t *deleted);
 

@@ -29,7 +29,7 @@ class Node(Daemon):
             self.process = subprocess.Popen(
                 [self.cluster.program, "serve", "--config", "/dev/null",
                  *(word for setting in settings for word in ("--set", setting))],
-                stdout=log, stderr=log)
+                stdout=log, stderr=log, env={**os.environ, **self.cluster.environment})
         if wait:
             wait_for(self.ready, f"{self.name} to be ready")
         return self
@@ -60,14 +60,14 @@ class Node(Daemon):
 class Cluster:
     """`with Cluster(build, "a", "b") as cluster:` gives a migrated database, an admin token and the
     nodes, ready. `sockets` names for a node another path to the database than the direct one, `more`
-    is settings that only the nodes have."""
+    is settings that only the nodes have, `environment` variables of theirs."""
 
-    def __init__(self, build, *names, database=None, sockets=None, more=()):
+    def __init__(self, build, *names, database=None, sockets=None, more=(), environment=None):
         self.program = str(Path(build) / "keymeterd")
         self.folder = Path(tempfile.mkdtemp(prefix="km-nodes-"))
         self.database = database or Mariadb()
         self.sockets = dict(sockets or {})
-        self.more = list(more)
+        self.more, self.environment = list(more), dict(environment or {})
         self.names, self.nodes, self.token = names, [], None
 
     def settings(self, name=None):

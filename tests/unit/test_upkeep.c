@@ -215,6 +215,39 @@ static void a_fenced_node_deletes_nothing(void **unused)
     assert_int_equal(number("SELECT COUNT(*) FROM budget"), 1);
 }
 
+static void what_rotation_leaves_goes_after_90_days(void **unused)
+{
+    (void)unused;
+    long long old = NOW_MS - 91 * DAY_MS, young = NOW_MS - 89 * DAY_MS;
+    for (int i = 0; i < 2; i++) {
+        long long then = i ? young : old;
+        sql("INSERT INTO rotation (key_id, generation, step, status, done_at, created_at) VALUES"
+            " (%d, 1, 3, 5, %lld, 1), (%d, 0, 4, 0, %lld, 1)",
+            i, then, i, then);
+        sql("INSERT INTO rotation (key_id, generation, step, status, look_at, created_at) VALUES"
+            " (%d, 2, 1, 1, 1, 1)",
+            i);
+        sql("INSERT INTO outbox (id, kind, subject, generation, recipient, customer_id, state,"
+            " next_at, first_queued_at) VALUES (%d, 'rotated', %d, 1, 'r', 1, 'sent', %lld, 1),"
+            " (%d, 'retired', %d, 1, 'r', 1, 'retry', %lld, 1)",
+            10 + i, i, then, 20 + i, i, then);
+        sql("INSERT INTO claim (hash, key_id, generation, issued_at, ended_at) VALUES (REPEAT('%d',"
+            " 32), 1, 1, 1, %lld), (REPEAT('%c', 32), 1, 1, 1, NULL)",
+            i, then, 'a' + i);
+        sql("INSERT INTO alert (id, kind, subject, open, detail, created_at, last_at) VALUES"
+            " (%lld, 'k', 's%d', NULL, '{}', 1, 1), (%lld, 'k', 's%d', 1, '{}', 1, 1)",
+            then << 21, i, (then << 21) + 1, i);
+    }
+    assert_int_equal(run(upkeep_rotation), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM rotation"), 5);
+    assert_int_equal(run(upkeep_outbox), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM outbox"), 3);
+    assert_int_equal(run(upkeep_claims), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM claim"), 3);
+    assert_int_equal(run(upkeep_alerts), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM alert"), 3);
+}
+
 int main(void)
 {
     if (sodium_init() < 0) return 1;
@@ -226,6 +259,7 @@ int main(void)
         TEST(only_ended_incarnations_lose_their_newest_journal_row),
         TEST(leases_go_when_they_are_settled_and_their_period_is_over),
         TEST(budgets_go_62_days_after_their_period_and_their_last_lease),
+        TEST(what_rotation_leaves_goes_after_90_days),
         TEST(one_call_deletes_a_bounded_number),
         TEST(a_fenced_node_deletes_nothing),
     };

@@ -1,0 +1,75 @@
+"""A relay between one daemon and MariaDB that stops a transaction before its nth statement reaches the
+server, or before the answer to its commit reaches the daemon; the daemon is killed then."""
+
+import threading
+
+import proxy
+from proxy import EXECUTE, PREPARE
+
+QUERY = 0x03
+
+
+class _Connection(proxy._Connection):
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.firsts, self.counting, self.committing = set(), False, False
+
+    def _prepared(self, answer):
+        if answer[:1] == b"\0" and self.proxy.first in self.preparing:
+            self.firsts.add(answer[1:5])
+        super()._prepared(answer)
+
+    async def _stop(self):
+        self.proxy.stopped.set()
+        await self.proxy.gone.wait()  # nobody opens it: until the daemon is dead
+
+    async def upwards(self):
+        while True:
+            head, body = await self._packet(self.reader)
+            first = head[3] == 0
+            if first and body[:1] == bytes([PREPARE]):
+                self.preparing = body
+            if first and body[:1] == bytes([EXECUTE]) and body[1:5] in self.firsts:
+                self.counting = self.counting or self.proxy.take()
+            if self.counting and first and body[:1] in (bytes([EXECUTE]), bytes([QUERY])):
+                self.proxy.count += 1
+                commit = body == bytes([QUERY]) + b"COMMIT"
+                if self.proxy.count == self.proxy.stop_at:
+                    await self._stop()
+                self.committing = commit
+                if commit:
+                    self.counting = False
+            self.up_writer.write(head + body)
+            await self.up_writer.drain()
+
+    async def downwards(self):
+        while True:
+            head, body = await self._packet(self.up_reader)
+            if self.committing and self.proxy.count < self.proxy.stop_at:
+                self.proxy.whole = True
+                await self._stop()  # it is committed, and the daemon never hears
+            if self.preparing is not None:
+                self._prepared(body)
+            self.writer.write(head + body)
+            await self.writer.drain()
+
+
+class StatementProxy(proxy.Proxy):
+    """`arm(first, n)`: the next transaction that runs a statement with the text `first` stops before its
+    nth statement from there; if it has fewer, behind its commit (`whole`). Wait for `stopped`, then kill
+    the daemon."""
+
+    connection_class = _Connection
+
+    def __init__(self, database, first):
+        super().__init__(database)
+        self.first, self.stopped = first, threading.Event()
+        self.armed, self.stop_at, self.count, self.whole = False, 0, 0, False
+
+    def arm(self, stop_at):
+        self.stopped.clear()
+        self.count, self.stop_at, self.whole, self.armed = 0, stop_at, False, True
+
+    def take(self):
+        armed, self.armed = self.armed, False
+        return armed

@@ -1,0 +1,129 @@
+"""kill -9 at every statement of the transactions of rotation, and between a commit and its answer: each
+step is done once, and there is always a secret that works."""
+
+import threading
+
+import pytest
+
+import claims
+import rotations
+from daemon import request, wait_for
+from nodes import Cluster
+from mariadb import Mariadb
+from statement_proxy import StatementProxy
+
+JOB = b"deleted_at IS NULL FOR UPDATE SKIP LOCKED"  # the first lock of a step
+REVEAL = b"FROM customer WHERE id = ? AND deleted_at IS NULL FOR UPDATE"
+STATEMENTS_MAX = 60
+
+
+def kill_within(cluster, node, relay, stop_at, call):
+    """False: the transaction had fewer statements, and was stopped behind its commit."""
+    relay.arm(stop_at)
+    asking = threading.Thread(target=call, daemon=True)
+    asking.start()
+    assert relay.stopped.wait(20), node.log()[-2000:]
+    node.kill()
+    asking.join(20)
+    wait_for(lambda: not cluster.database.connections(), "the dead daemon's connections to end")
+    node.start()
+    return not relay.whole
+
+
+def quietly(call):
+    def asked():
+        try:
+            call()
+        except (OSError, AssertionError):
+            pass  # the daemon was killed
+    return asked
+
+
+@pytest.fixture
+def setting(build_directory, request):
+    database = Mariadb()
+    database.start()
+    with StatementProxy(database, request.param) as relay:
+        with Cluster(build_directory, "one", database=database, sockets={"one": relay.socket}) as cluster:
+            yield cluster, cluster.nodes[0], relay
+
+
+def works(node, *secrets):
+    def code(secret):
+        answer = node.call("POST", "/v1/verify", {"key": secret, "cost": 0})
+        return answer.json["code"] if answer.status == 200 else None
+    return "VALID" in [wait_for(lambda: code(secret), "a verdict") for secret in secrets]
+
+
+def counted(cluster, key):
+    number = claims.number_of(key)
+    tables = {"claim": "claim", "mail": "outbox", "secret": "key_secret"}
+    counts = {name: int(cluster.database.value(f"SELECT COUNT(*) FROM {table} WHERE key_id = {number}"))
+              for name, table in tables.items()}
+    counts["audit"] = int(cluster.database.value(
+        f"SELECT COUNT(*) FROM audit WHERE subject = '{key}' AND action <> 'key.create'"))
+    return counts
+
+
+@pytest.mark.parametrize("setting", [JOB], indirect=True)
+def test_the_steps(setting):
+    cluster, node, relay = setting
+    begun = [{"claim": 0, "mail": 0, "secret": 1, "audit": 0}, {"claim": 0, "mail": 1, "secret": 1, "audit": 1}]
+    after = [begun[1], {"claim": 1, "mail": 2, "secret": 1, "audit": 2}]
+    for step in range(2):  # the notice, then the link
+        stop_at, more = 1, True
+        while more:
+            key, secret = rotations.signup(node)
+            if step:
+                rotations.make_due(cluster, key)
+                rotations.run(node)
+            rotations.make_due(cluster, key)
+            assert counted(cluster, key) == begun[step]
+            more = kill_within(cluster, node, relay, stop_at, quietly(lambda: rotations.run(node)))
+            assert counted(cluster, key) == (begun if more else after)[step], stop_at
+            assert works(node, secret)
+            done = rotations.run(node)
+            assert done["notified"] + done["rotated"] == (1 if more else 0), (stop_at, done)
+            assert counted(cluster, key) == after[step], stop_at
+            rotations.run(node)
+            assert counted(cluster, key) == after[step] and works(node, secret)
+            # It is not to be due again while the next one is looked at.
+            node.must("POST", f"/v1/keys/{key}/revoke")
+            stop_at += 1
+            assert stop_at < STATEMENTS_MAX
+        assert stop_at > 12  # it was really stopped within
+
+
+@pytest.mark.parametrize("setting", [REVEAL], indirect=True)
+def test_the_reveal(setting):
+    cluster, node, relay = setting
+    stop_at, more = 1, True
+    while more:
+        key, old = rotations.signup(node)
+        for _ in range(2):
+            rotations.make_due(cluster, key)
+            rotations.run(node)
+        token = rotations.link(cluster, key, 1)
+
+        def ask():
+            return request(node.api, "POST", "/v1/claims/reveal", {"token": token})
+        more = kill_within(cluster, node, relay, stop_at, quietly(ask))
+        assert works(node, old)
+        again = ask()
+        if more:
+            assert again.status == 200 and works(node, again.json["secret"]), (stop_at, again)
+        else:  # it was committed: the secret was on its way to the customer, and is shown once
+            assert again.json["code"] == "claim_used"
+        assert counted(cluster, key)["secret"] == 2
+        assert works(node, old)
+        # The overlap ends, also when that is what is killed.
+        rotations.make_due(cluster, key)
+        cluster.database.sql(f"UPDATE rotation SET waited_at = 1 WHERE key_id = {claims.number_of(key)}"
+                             " AND step = 3")
+        assert rotations.run(node)["retired"] == 1
+        assert counted(cluster, key)["secret"] == 1
+        assert again.status != 200 or works(node, again.json["secret"])
+        node.must("POST", f"/v1/keys/{key}/revoke")
+        stop_at += 1
+        assert stop_at < STATEMENTS_MAX
+    assert stop_at > 12
