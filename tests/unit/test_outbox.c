@@ -1,0 +1,182 @@
+/* store/outbox on a real MariaDB: each mail is one node's to send, once, and nothing of it is kept.
+ */
+#include "store/outbox.h"
+
+#include "database.h"
+#include "store/node.h"
+
+#include "unit.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HOUR INT64_C(3600000)
+#define NOW  (1000 * 24 * HOUR)
+
+static struct db *db, *other;
+static struct outbox_node a, b;
+static struct arena arena;
+static struct outbox_mail *mails;
+static size_t count;
+
+static void must(enum err error)
+{
+    if (error) fail_msg("%s: %s", err_name(error), db_error_text(db));
+}
+
+static int up(void **unused)
+{
+    (void)unused;
+    struct node_joined joined;
+    database_migrate();
+    db = database_open();
+    other = database_open();
+    must(node_join(db, "a", 1, NOW, &joined));
+    a = (struct outbox_node){joined.id, joined.incarnation};
+    must(node_join(db, "b", 2, NOW, &joined));
+    b = (struct outbox_node){joined.id, joined.incarnation};
+    return 0;
+}
+
+static int down(void **unused)
+{
+    (void)unused;
+    arena_done(&arena);
+    db_close(&db);
+    db_close(&other);
+    return 0;
+}
+
+static int64_t number(const char *sql)
+{
+    struct db_rows rows;
+    must(db_query(db, sql, DB_NONE, &rows));
+    assert_true(db_next(&rows));
+    int64_t value = db_get_i64(&rows, 0);
+    db_finish(&rows);
+    return value;
+}
+
+static enum err queue(uint64_t id, uint32_t generation, int64_t at)
+{
+    struct outbox_row row = {.id = id,
+                             .kind = "rotated",
+                             .subject = 7,
+                             .generation = generation,
+                             .recipient = SPAN("0123456789abcdef"),
+                             .customer_id = 1,
+                             .key_id = 7,
+                             .recipient_sealed = SPAN("sealed"),
+                             .context = "{}",
+                             .token_sealed = SPAN("token"),
+                             .queued_at = at};
+    return outbox_insert(db, &row);
+}
+
+static size_t claim(struct db *with, const struct outbox_node *node, int64_t now, enum err expected)
+{
+    arena_done(&arena);
+    assert_int_equal(outbox_claim(with, node, now, 100, &arena, &mails, &count), expected);
+    return count;
+}
+
+static void a_mail_is_queued_once(void **unused)
+{
+    (void)unused;
+    must(queue(1, 1, NOW));
+    assert_int_equal(queue(2, 1, NOW), ERR_EXISTS);
+    must(queue(3, 2, NOW));
+    assert_int_equal(number("SELECT COUNT(*) FROM outbox"), 2);
+}
+
+static void it_is_one_nodes_and_leaves_nothing(void **unused)
+{
+    (void)unused;
+    must(queue(1, 1, NOW));
+    assert_int_equal(claim(db, &a, NOW - 1, ERR_OK), 0);
+    assert_int_equal(claim(db, &a, NOW, ERR_OK), 1);
+    assert_string_equal(mails[0].row.kind, "rotated");
+    assert_true(span_is(mails[0].row.token_sealed, "token"));
+    assert_int_equal(mails[0].attempts, 1);
+    assert_int_equal(claim(db, &b, NOW, ERR_OK), 0);
+    assert_int_equal(outbox_accepted(db, &b, 1, NOW), ERR_NOT_FOUND);
+    must(outbox_accepted(db, &a, 1, NOW + 5));
+    assert_int_equal(outbox_accepted(db, &a, 1, NOW + 5), ERR_NOT_FOUND);
+    assert_int_equal(
+        number("SELECT accepted_at FROM outbox WHERE state = 'sent' AND context IS NULL"
+               " AND recipient_sealed IS NULL AND token_sealed IS NULL"),
+        NOW + 5);
+}
+
+static void what_a_dead_node_left_is_taken_over(void **unused)
+{
+    (void)unused;
+    must(queue(1, 1, NOW));
+    assert_int_equal(claim(db, &a, NOW, ERR_OK), 1);
+    must(node_fence(db, NOW, a.node, a.incarnation, 0));
+    assert_int_equal(outbox_accepted(db, &a, 1, NOW), ERR_FENCED);
+    assert_int_equal(claim(db, &a, NOW, ERR_FENCED), 0);
+    assert_int_equal(claim(db, &b, NOW, ERR_OK), 1);
+    assert_int_equal(mails[0].attempts, 2);
+    must(outbox_accepted(db, &b, 1, NOW));
+}
+
+static void a_row_that_is_locked_is_passed_over(void **unused)
+{
+    (void)unused;
+    must(queue(1, 1, NOW));
+    must(queue(2, 2, NOW));
+    must(db_begin(other));
+    must(db_execute(other, "UPDATE outbox SET attempts = 0 WHERE id = ?", DB_VALUES(db_u64(1)),
+                    NULL));
+    assert_int_equal(claim(db, &a, NOW, ERR_OK), 1);
+    assert_int_equal(mails[0].row.id, 2);
+    db_rollback(other);
+}
+
+static void it_is_tried_for_48_hours_then_given_up(void **unused)
+{
+    (void)unused;
+    bool changed;
+    must(queue(1, 1, NOW));
+    assert_int_equal(claim(db, &a, NOW, ERR_OK), 1);
+    must(outbox_failed(db, &a, 1, NOW, NOW + 10, false, "451 later"));
+    assert_int_equal(claim(db, &a, NOW + 9, ERR_OK), 0);
+    assert_int_equal(claim(db, &a, NOW + 10, ERR_OK), 1);
+    must(outbox_failed(db, &a, 1, NOW + 10, NOW + 48 * HOUR + 1, false, "451 later"));
+    assert_int_equal(number("SELECT COUNT(*) FROM outbox WHERE state = 'dead'"), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM alert WHERE kind = 'notification_failed'"), 1);
+    assert_int_equal(claim(db, &a, NOW + 100 * HOUR, ERR_OK), 0);
+    must(outbox_retry(db, 1, NOW + 60 * HOUR, &changed));
+    assert_true(changed);
+    assert_int_equal(claim(db, &a, NOW + 60 * HOUR, ERR_OK), 1);
+    must(outbox_retry(db, 1, NOW, &changed)); /* it is being sent */
+    assert_false(changed);
+    must(outbox_failed(db, &a, 1, NOW + 60 * HOUR, NOW + 61 * HOUR, true, "550 no such user"));
+    assert_int_equal(number("SELECT COUNT(*) FROM outbox WHERE state = 'dead'"), 1);
+    assert_int_equal(outbox_retry(db, 99, NOW, &changed), ERR_NOT_FOUND);
+}
+
+static void a_time_far_ahead_comes_from_a_wrong_clock(void **unused)
+{
+    (void)unused;
+    must(queue(1, 1, NOW + 48 * HOUR));
+    assert_int_equal(claim(db, &a, NOW, ERR_OK), 0);
+    must(queue(2, 2, NOW + 48 * HOUR + 1));
+    assert_int_equal(claim(db, &a, NOW, ERR_OK), 1);
+    assert_int_equal(mails[0].row.id, 2);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, up, down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_mail_is_queued_once),
+        TEST(it_is_one_nodes_and_leaves_nothing),
+        TEST(what_a_dead_node_left_is_taken_over),
+        TEST(a_row_that_is_locked_is_passed_over),
+        TEST(it_is_tried_for_48_hours_then_given_up),
+        TEST(a_time_far_ahead_comes_from_a_wrong_clock),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
