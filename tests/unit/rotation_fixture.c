@@ -252,6 +252,7 @@ bool rotation_works(const struct secret *secret)
                hex, (long long)rotation_now) == 1;
 }
 
+static void format_sql(char text[1024], const char *format, va_list arguments) PRINTF_LIKE(2, 0);
 static void format_sql(char text[1024], const char *format, va_list arguments)
 {
     assert_true(vsnprintf(text, 1024, format, arguments) < 1024);
