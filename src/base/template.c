@@ -296,7 +296,7 @@ static void parse(struct parser *parser)
     const char *text = parser->template->text;
     while (!parser->result && parser->at < parser->length) {
         struct tag tag;
-        size_t begin, next;
+        size_t begin, next = 0;
         const char *open = memmem(text + parser->at, parser->length - parser->at, parser->open,
                                   strlen(parser->open));
         if (!open) {
