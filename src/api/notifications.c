@@ -104,10 +104,11 @@ static enum err retry_run(struct db *db, struct operation *operation)
     if (!error) error = outbox_find(db, call->id, &call->arena, &call->view);
     if (error == ERR_NOT_FOUND)
         return problem_set(&operation->problem, 404, "not_found", "There is no such notification.");
-    if (error || changed) {
+    if (error) return error;
+    if (changed) {
         id_format(subject, "ntf", call->id);
         operation_audit(operation, "notification.retry", subject, call->view.customer_id, NULL);
-        return error;
+        return ERR_OK;
     }
     if (span_is(span_text(call->view.state), "sent"))
         return problem_set(

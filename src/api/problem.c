@@ -27,7 +27,6 @@ static const struct {
     {429, "Too Many Requests", "rate_limited"},
     {431, "Request Header Fields Too Large", "head_too_large"},
     {500, "Internal Server Error", "internal"},
-    {501, "Not Implemented", "not_implemented"},
     {503, "Service Unavailable", "unavailable"},
     {505, "HTTP Version Not Supported", "version_not_supported"},
 };
