@@ -274,6 +274,13 @@ enum err settings_load(struct settings *out, const char *path, const char *const
     return result;
 }
 
+bool settings_rotates(const struct settings *settings)
+{
+    bool mails = settings->mail.url[0] != '\0';
+    return settings->rotation.automatic == SETTINGS_AUTOMATIC_YES ||
+           (settings->rotation.automatic == SETTINGS_AUTOMATIC_WITH_MAIL && mails);
+}
+
 void settings_done(struct settings *settings)
 {
     arena_done(&settings->memory);

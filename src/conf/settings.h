@@ -18,6 +18,11 @@ enum { SETTINGS_ERROR_SIZE = 512 };
 #define SETTINGS_FILE "/etc/keymeter/keymeter.conf"
 
 enum payment_provider { PAYMENT_PROVIDER_NONE, PAYMENT_PROVIDER_HTTP };
+enum settings_automatic {
+    SETTINGS_AUTOMATIC_WITH_MAIL,
+    SETTINGS_AUTOMATIC_YES,
+    SETTINGS_AUTOMATIC_NO
+};
 enum settings_mail_auth { SETTINGS_MAIL_PLAIN, SETTINGS_MAIL_LOGIN, SETTINGS_MAIL_XOAUTH2 };
 enum settings_log_level {
     SETTINGS_LOG_DEBUG,
@@ -69,8 +74,11 @@ struct settings {
         const char *master_key_file, *pepper_file;
     } keys;
     struct {
-        bool automatic;
-        unsigned per_minute; /* notices and rotations, of this node */
+        const char *base_url; /* of claim links: https://host, without a slash at its end; or "" */
+    } portal;
+    struct {
+        enum settings_automatic automatic; /* settings_rotates() says what comes of it */
+        unsigned per_minute;               /* notices and rotations, of this node */
     } rotation;
     struct {
         enum settings_log_level level;
@@ -99,6 +107,8 @@ MUST_USE enum err settings_load(struct settings *out, const char *path, const ch
 MUST_USE enum err settings_set(struct settings *settings, const char *assignment,
                                char error[SETTINGS_ERROR_SIZE]);
 void settings_done(struct settings *settings);
+/* Rotations are done as they come due, and not only when asked. */
+bool settings_rotates(const struct settings *settings);
 /* The whole as an INI file with each setting's help, for `keymeterd config show`. */
 void settings_write(const struct settings *settings, FILE *out);
 

@@ -33,6 +33,7 @@ enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 
 static const char *const providers[] = {"none", "http", NULL};
 static const char *const mail_auths[] = {"plain", "login", "xoauth2", NULL};
+static const char *const automatics[] = {"mail", "yes", "no", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
 
 const struct setting settings_table[] = {
@@ -102,9 +103,13 @@ const struct setting settings_table[] = {
     TEXT(keys, pepper_file, SETTING_PATH, "/var/lib/keymeter/pepper.key",
          "The key of the lookup hashes; made with the master key."),
 
-    FLAG(rotation, automatic, "no",
-         "Do the steps of rotations as they come due; no: only when asked by POST "
-         "/v1/rotations/run."),
+    TEXT(portal, base_url, SETTING_BASE_URL, "",
+         "Where customers reach the claim page: https://keys.example.com. Claim links begin with "
+         "it."),
+
+    CHOICE(rotation, automatic, "mail", automatics,
+           "Do the steps of rotations as they come due; mail: yes when mail.url is set; no: only "
+           "when asked by POST /v1/rotations/run."),
     NUMBER(rotation, per_minute, "6000", 1, 1000000,
            "Notices and rotations that this node does in a minute at most."),
 

@@ -10,6 +10,7 @@ enum setting_type {
     SETTING_HOST,     /* name or name:port, or empty */
     SETTING_PATH,     /* absolute, or empty */
     SETTING_URL,      /* https, or http to loopback, or empty */
+    SETTING_BASE_URL, /* the same without query, fragment and a slash at the end */
     SETTING_MAIL_URL, /* smtps://, smtp:// or maildir:/path, or empty */
     SETTING_MAILBOX,  /* address or Name <address>, or empty */
     SETTING_LOGIN,    /* at most 254 printable ASCII characters without spaces, or empty */

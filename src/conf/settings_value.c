@@ -101,6 +101,11 @@ static bool is_url(const char *text)
     return false;
 }
 
+static bool is_base_url(const char *text)
+{
+    return is_url(text) && strcspn(text, "?#") == strlen(text) && text[strlen(text) - 1] != '/';
+}
+
 /* What follows a host: nothing, ":port", and "/name", by which the client greets. */
 static bool is_port_and_name(const char *text)
 {
@@ -185,6 +190,8 @@ static bool text_is_allowed(enum setting_type type, const char *text)
         return text[0] == '/';
     case SETTING_URL:
         return is_url(text);
+    case SETTING_BASE_URL:
+        return is_base_url(text);
     case SETTING_MAIL_URL:
         return is_mail_url(text);
     case SETTING_MAILBOX:
@@ -261,6 +268,7 @@ enum err setting_store(struct settings *settings, const struct setting *setting,
     case SETTING_HOST:
     case SETTING_PATH:
     case SETTING_URL:
+    case SETTING_BASE_URL:
     case SETTING_MAIL_URL:
     case SETTING_MAILBOX:
     case SETTING_LOGIN:
@@ -278,6 +286,8 @@ void setting_allowed(const struct setting *setting, char out[192])
         [SETTING_HOST] = "name, name:port or nothing",
         [SETTING_PATH] = "an absolute path or nothing",
         [SETTING_URL] = "an https URL, or http to 127.0.0.1, [::1] or localhost",
+        [SETTING_BASE_URL] = "an https URL, or http to 127.0.0.1, [::1] or localhost, without a "
+                             "slash at its end",
         [SETTING_MAIL_URL] =
             "smtps://host[:port], smtp://host[:port] (STARTTLS), maildir:/path; no user in it",
         [SETTING_MAILBOX] = "name@example.com, Name <name@example.com> or nothing, in ASCII",
@@ -325,6 +335,7 @@ void setting_write(const struct settings *settings, const struct setting *settin
     case SETTING_HOST:
     case SETTING_PATH:
     case SETTING_URL:
+    case SETTING_BASE_URL:
     case SETTING_MAIL_URL:
     case SETTING_MAILBOX:
     case SETTING_LOGIN:

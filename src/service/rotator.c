@@ -365,7 +365,7 @@ static void on_tick(void *context)
     if (rotator->look) return;
     bool wanted = !list_empty(&rotator->runs);
     if (wanted && !runs_in_time(rotator)) runs_end(rotator, 0, true);
-    if (wanted || rotator->service->settings->rotation.automatic) pass_start(rotator);
+    if (wanted || settings_rotates(rotator->service->settings)) pass_start(rotator);
 }
 
 void rotator_run(struct rotator *rotator, struct rotator_run *run)

@@ -161,6 +161,13 @@ static void values_are_checked_by_type(void **state)
         {"payment.url=http://127.0.0.1.example/", false},
         {"payment.url=http://localhost@billing.example/", false},
         {"payment.url=ftp://127.0.0.1/", false},
+        {"portal.base_url=https://keys.example.com", true},
+        {"portal.base_url=https://keys.example.com/api", true},
+        {"portal.base_url=http://127.0.0.1:7072", true},
+        {"portal.base_url=", true},
+        {"portal.base_url=https://keys.example.com/", false},
+        {"portal.base_url=https://keys.example.com?x", false},
+        {"portal.base_url=http://keys.example.com", false},
         {"mail.url=smtps://relay.example.com", true},
         {"mail.url=smtps://relay.example.com:465/client.example.com", true},
         {"mail.url=smtp://127.0.0.1:587", true},
@@ -223,6 +230,27 @@ static void values_are_checked_by_type(void **state)
     settings_done(&settings);
 }
 
+static void rotations_go_by_themselves_with_mail(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        bool rotates;
+    } cases[] = {
+        {"", false},
+        {"[mail]\nurl = maildir:/m\nfrom = a@b\n", true},
+        {"[mail]\nurl = maildir:/m\nfrom = a@b\n[rotation]\nautomatic = no\n", false},
+        {"[rotation]\nautomatic = yes\n", true},
+    };
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
+        struct settings settings;
+        write_file("keymeter.conf", cases[i].text);
+        assert_int_equal(load(&settings), ERR_OK);
+        assert_int_equal(settings_rotates(&settings), cases[i].rotates);
+        settings_done(&settings);
+    }
+}
+
 static void a_file_that_was_named_must_exist(void **state)
 {
     (void)state;
@@ -257,6 +285,7 @@ int main(void)
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(a_line_that_is_too_long_is_refused),
         cmocka_unit_test(values_are_checked_by_type),
+        cmocka_unit_test(rotations_go_by_themselves_with_mail),
         cmocka_unit_test(a_file_that_was_named_must_exist),
         cmocka_unit_test(what_is_shown_loads_again),
     };
