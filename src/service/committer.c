@@ -3,7 +3,8 @@
  * Runs on the committer's DB thread, called by its pool with the jobs that wait. What always holds:
  * an operation is told ERR_OK only behind a commit that holds all its rows, its feed rows and its
  * audit rows; feed_head is the last lock taken; and every operation of the batch is told something.
- * A conflict anywhere rolls the whole batch back and runs it again. */
+ * A conflict anywhere rolls the whole batch back and runs it again. Operations of a kind that have
+ * run_many and follow each other are one step of it. */
 #include "service/committer.h"
 
 #include "base/clock.h"
@@ -63,14 +64,27 @@ static bool ends_batch(const struct db *db, enum err error)
            db_is_lost(db);
 }
 
+static void operation_begin(struct operation *operation)
+{
+    operation->problem = (struct problem){0};
+    operation->feed_count = operation->audit_count = 0;
+    operation->now_ms = clock_wall_ms();
+}
+
+/* Not so: a bug, and it must not be committed without its rows. */
+static bool rows_fit(const struct operation *operation)
+{
+    return operation->feed_count <= OPERATION_FEED_MAX &&
+           operation->audit_count <= OPERATION_AUDIT_MAX &&
+           (!operation->feed_count || operation->audit_count);
+}
+
 /* Runs one operation between savepoints; its own outcome is in job.error. An error returned ends
  * the batch. */
 static enum err operation_run(struct batch *batch, struct operation *operation)
 {
     struct db *db = batch->db;
-    operation->problem = (struct problem){0};
-    operation->feed_count = operation->audit_count = 0;
-    operation->now_ms = clock_wall_ms();
+    operation_begin(operation);
     enum err error = db_savepoint(db);
     if (error) return error;
     error = operation_check_token(batch, operation);
@@ -78,13 +92,54 @@ static enum err operation_run(struct batch *batch, struct operation *operation)
     if (!error) error = operation->run(db, operation);
     if (!error) error = reservation_keep(db, operation);
     if (ends_batch(db, error)) return error == ERR_DB_RETRY ? error : ERR_DB_LOST;
-    if (!error && (operation->feed_count > OPERATION_FEED_MAX ||
-                   operation->audit_count > OPERATION_AUDIT_MAX ||
-                   (operation->feed_count && !operation->audit_count)))
-        error = ERR_INVALID; /* a bug: it must not be committed without its rows */
+    if (!error && !rows_fit(operation)) error = ERR_INVALID;
     operation->job.error = error;
     if (error == ERR_DB_UNABLE) log_event(LOG_ERROR, "database_unable", "%s", db_error_text(db));
     return error ? db_rollback_to_savepoint(db) : ERR_OK;
+}
+
+/* One attempt at several of a kind, behind one savepoint; *error is their own outcome. An error
+ * returned ends the batch. */
+static enum err many_try(struct batch *batch, struct operation **operations, size_t count,
+                         enum err *error)
+{
+    struct db *db = batch->db;
+    for (size_t i = 0; i < count; i++)
+        operation_begin(operations[i]);
+    enum err ended = db_savepoint(db);
+    if (ended) return ended;
+    *error = operations[0]->run_many(db, operations, count);
+    if (ends_batch(db, *error)) return *error == ERR_DB_RETRY ? *error : ERR_DB_LOST;
+    for (size_t i = 0; !*error && i < count; i++)
+        if (!operations[i]->job.error && !rows_fit(operations[i])) *error = ERR_INVALID;
+    if (*error == ERR_DB_UNABLE) log_event(LOG_ERROR, "database_unable", "%s", db_error_text(db));
+    return *error ? db_rollback_to_savepoint(db) : ERR_OK;
+}
+
+/* What fails for all is tried again by halves: one that cannot be done stays alone with it. */
+static enum err many_run(struct batch *batch, struct operation **operations, size_t count)
+{
+    enum err error;
+    enum err ended = many_try(batch, operations, count, &error);
+    if (ended || !error) return ended;
+    if (count > 1 && error != ERR_FENCED && error != ERR_DB_UNABLE) {
+        ended = many_run(batch, operations, count / 2);
+        return ended ? ended : many_run(batch, operations + count / 2, count - count / 2);
+    }
+    for (size_t i = 0; i < count; i++)
+        operations[i]->job.error = error;
+    return ERR_OK;
+}
+
+/* Runs the operation at `from`, or all that follow it and are of its kind. *count: how many. */
+static enum err next_run(struct batch *batch, size_t from, size_t *count)
+{
+    struct operation **operations = batch->operations + from;
+    *count = 1;
+    if (!operations[0]->run_many) return operation_run(batch, operations[0]);
+    while (from + *count < batch->count && operations[*count]->run_many == operations[0]->run_many)
+        ++*count;
+    return many_run(batch, operations, *count);
 }
 
 static void batch_collect(struct batch *batch)
@@ -114,8 +169,8 @@ static enum err batch_try(struct batch *batch)
     struct db *db = batch->db;
     enum err error = db_begin(db);
     batch->live_token = 0;
-    for (size_t i = 0; !error && i < batch->count; i++)
-        error = operation_run(batch, batch->operations[i]);
+    for (size_t i = 0, count; !error && i < batch->count; i += count)
+        error = next_run(batch, i, &count);
     if (!error) batch_collect(batch);
     if (!error && batch->good_count)
         error = feed_append(db, clock_wall_ms(), batch->feed, batch->feed_count, batch->audit,

@@ -27,6 +27,11 @@ struct operation {
     uint64_t token_id; /* the caller's service token, checked again in the transaction; 0: none */
     struct problem problem;
     enum err (*run)(struct db *db, struct operation *operation);
+    /* In place of `run`, of jobs that come in numbers: does all of them, which have the same
+     * run_many, in few statements. It sets the job.error of each, and has written nothing for one
+     * that it gives an error; an error that it returns undoes all of them, and they are tried again
+     * by halves. Without token and reservation. */
+    enum err (*run_many)(struct db *db, struct operation **operations, size_t count);
     void (*done)(struct operation *operation, enum err error);
     /* Of calls that take an Idempotency-Key (service/idempotency.h): the answer of success, written
      * behind `run` in its transaction, so from the committer's thread. `done` then answers with

@@ -235,6 +235,52 @@ static void two_committers_leave_no_gap_and_one_chain(void **state)
     audit_is_whole(2 * 40 * 7);
 }
 
+/* ---- several at once ---- */
+
+static unsigned attempts;
+
+/* A customer of 0: nothing is to be done. One whose result is an error fails all of them. */
+static enum err touch_many(struct db *on, struct operation **operations, size_t count)
+{
+    attempts++;
+    for (size_t i = 0; i < count; i++) {
+        struct touch *touch = CONTAINER_OF(operations[i], struct touch, operation);
+        operations[i]->job.error = touch->customer ? ERR_OK : ERR_NOT_FOUND;
+        if (!touch->customer) continue;
+        enum err error = touch_run(on, operations[i]);
+        if (error) return error;
+    }
+    return ERR_OK;
+}
+
+static void one_of_many_that_cannot_be_done_leaves_the_others_alone(void **state)
+{
+    (void)state;
+    enum { COUNT = 20, REFUSED = 3, NOTHING = 7, FAILS = 12, ALONE = 16 };
+    struct touch touches[COUNT];
+    struct operation *operations[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        touch_init(&touches[i], i == NOTHING ? 0 : 1 + i);
+        operations[i] = &touches[i].operation;
+        if (i != REFUSED && i != ALONE) operations[i]->run_many = touch_many;
+    }
+    touches[REFUSED].result = ERR_DENIED;
+    touches[FAILS].result = ERR_DB;
+    attempts = 0;
+    committer_run(db, operations, COUNT, database_start());
+    for (unsigned i = 0; i < COUNT; i++)
+        assert_int_equal(operations[i]->job.error, i == REFUSED   ? ERR_DENIED
+                                                   : i == NOTHING ? ERR_NOT_FOUND
+                                                   : i == FAILS   ? ERR_DB
+                                                                  : ERR_OK);
+    /* 3 before the refused one, 12 with one that fails, 3 behind the one alone. */
+    assert_int_equal(attempts, 1 + (1 + 2 + 2 + 2 + 2) + 1);
+    assert_int_equal(number("SELECT SUM(updated_at) FROM customer"), COUNT - 3);
+    assert_int_equal(number("SELECT COUNT(DISTINCT tag) FROM feed WHERE kind = 2"), 1);
+    audit_is_whole(COUNT - 3);
+    feed_is_dense();
+}
+
 static void wait_for_lock(const char *statement_like)
 {
     char sql[200];
@@ -315,6 +361,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_waits_is_merged_and_one_refusal_undoes_one, begin,
                                         finish),
         cmocka_unit_test_setup_teardown(two_committers_leave_no_gap_and_one_chain, begin, finish),
+        cmocka_unit_test_setup_teardown(one_of_many_that_cannot_be_done_leaves_the_others_alone,
+                                        begin, finish),
         cmocka_unit_test_setup_teardown(who_waits_for_a_key_does_not_hold_the_head, begin, finish),
         cmocka_unit_test_setup_teardown(a_refusal_does_not_wait_for_the_head, begin, finish),
     };
