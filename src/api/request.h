@@ -50,7 +50,7 @@ void body_done(struct body *body);
  * has been added. A JSON null is FIELD_NULL, which is no error by itself: see field_not_null. */
 enum field { FIELD_ABSENT, FIELD_NULL, FIELD_SET, FIELD_WRONG };
 
-/* Lengths are in characters (code points); core/plain_text.h says which are refused; field_lines
+/* Lengths are in characters (code points); base/plain_text.h says which are refused; field_lines
  * allows \n and \t. */
 enum field field_text(struct fields *fields, const char *name, size_t min, size_t max,
                       const char **out);

@@ -6,8 +6,8 @@
 #include "base/codec.h"
 #include "base/json.h"
 #include "base/mailbox.h"
+#include "base/plain_text.h"
 #include "core/network.h"
-#include "core/plain_text.h"
 #include "core/rate_limit.h"
 
 #include <stdio.h>

@@ -273,6 +273,26 @@ bool u64_parse(struct span text, uint64_t max, uint64_t *value)
     return true;
 }
 
+bool language_tag_is_good(struct span tag)
+{
+    size_t part = 0, parts = 0;
+    if (tag.length > 35) return false;
+    for (size_t i = 0; i <= tag.length; i++) {
+        char c = i < tag.length ? tag.data[i] : '-';
+        bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (c == '-') {
+            if (part < (parts ? 1 : 2) || part > 8) return false;
+            part = 0;
+            parts++;
+        } else if (is_letter || (c >= '0' && c <= '9' && parts)) {
+            part++;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* Two digits a division: answers carry many numbers. */
 size_t u64_format(char out[U64_DIGITS], uint64_t value)
 {

@@ -38,6 +38,10 @@ void base62_encode_u32(char *out, size_t digits, uint32_t number);
 /* A whole decimal number without sign; false on anything else or on overflow past `max`. */
 MUST_USE bool u64_parse(struct span text, uint64_t max, uint64_t *value);
 
+/* Whether it has the shape of a language tag (RFC 5646): 2 to 8 letters, then parts of 1 to 8
+ * letters and digits behind dashes, 35 characters at most. */
+MUST_USE bool language_tag_is_good(struct span tag);
+
 /* The decimal digits of a number, at the end of `out`; returns where they begin. */
 enum { U64_DIGITS = 20 };
 size_t u64_format(char out[U64_DIGITS], uint64_t value);

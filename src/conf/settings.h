@@ -57,8 +57,17 @@ struct settings {
         unsigned timeout_ms;
     } payment;
     struct {
+        const char *name;    /* UTF-8; "" as long as mail.from is empty too */
+        const char *support; /* base/mailbox.h parses it; "": mail.reply_to */
+        const char *documentation_url, *endpoint;
+        const char
+            *header; /* "X-API-Key", "Authorization: Bearer": name, and what precedes a key */
+    } product;
+    struct {
         const char *url; /* smtps://, smtp:// (STARTTLS) or maildir:/path; "": no mail */
         const char *from, *reply_to; /* base/mailbox.h parses them */
+        const char *templates;       /* a folder; "": the built-in ones */
+        const char *language;        /* a tag, "de-AT" */
         const char *ca_file, *username, *password_file;
         enum settings_mail_auth auth;
         unsigned connections, queue;

@@ -73,11 +73,27 @@ const struct setting settings_table[] = {
     TEXT(payment, ca_file, SETTING_PATH, "", "Certificates for url. Empty: the system's."),
     TIME(payment, timeout, "5s", 100, MINUTE, "For the whole question."),
 
+    TEXT(product, name, SETTING_TITLE, "",
+         "What your product is called, for customers. Empty: the name in mail.from, else its "
+         "domain."),
+    TEXT(product, support, SETTING_MAILBOX, "",
+         "Where customers find help: an address. Empty: mail.reply_to."),
+    TEXT(product, documentation_url, SETTING_URL, "", "Where your API is documented."),
+    TEXT(product, endpoint, SETTING_URL, "", "Your API's address, for examples of calls."),
+    TEXT(
+        product, header, SETTING_HEADER, "X-API-Key",
+        "The header that your API takes keys in, for examples of calls; or Authorization: Bearer."),
+
     TEXT(mail, url, SETTING_MAIL_URL, "",
          "Where mail goes: smtps://host:465, smtp://host:587 (STARTTLS), maildir:/path. Empty: "
          "off."),
     TEXT(mail, from, SETTING_MAILBOX, "", "Sender: address, or Name <address>."),
-    TEXT(mail, reply_to, SETTING_MAILBOX, "", "Where answers go. Empty: to the sender."),
+    TEXT(mail, reply_to, SETTING_MAILBOX, "",
+         "Where answers go. Empty: to product.support, else to the sender."),
+    TEXT(mail, templates, SETTING_PATH, "",
+         "Folder with texts of your own (docs/mail-templates.md). Empty: the built-in ones."),
+    TEXT(mail, language, SETTING_LANGUAGE, "en",
+         "Language of the mails, where your texts have it: de, pt-BR."),
     TEXT(mail, ca_file, SETTING_PATH, "",
          "Certificates that the relay's must be signed by. Empty: the system's."),
     TEXT(mail, username, SETTING_LOGIN, "", "Login at the relay. Empty: none."),

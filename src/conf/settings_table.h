@@ -5,6 +5,9 @@
 #include <stddef.h>
 
 enum setting_type {
+    SETTING_TITLE,    /* 1 to 100 characters that people can read, or empty */
+    SETTING_HEADER,   /* a header's name, or "Name: word" */
+    SETTING_LANGUAGE, /* a tag as "de" or "de-AT" */
     SETTING_NAME,     /* 1 to 64 printable ASCII characters without spaces, or empty */
     SETTING_ADDRESS,  /* IP:port, [IPv6]:port, unix:/path, /path, or empty */
     SETTING_HOST,     /* name or name:port, or empty */

@@ -2,14 +2,23 @@
  * settings.c for every line and override; a value that is refused leaves the setting as it was. */
 #include "conf/settings_value.h"
 
+#include "base/codec.h"
 #include "base/mailbox.h"
+#include "base/plain_text.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ADDRESS_MAX = 107, NAME_MAX_LENGTH = 64, LOGIN_MAX_LENGTH = 254, TEXT_MAX = 1024 };
+enum {
+    ADDRESS_MAX = 107,
+    NAME_MAX_LENGTH = 64,
+    LOGIN_MAX_LENGTH = 254,
+    TITLE_MAX_LENGTH = 100,
+    HEADER_MAX_LENGTH = 100,
+    TEXT_MAX = 1024,
+};
 
 /* A whole decimal number, at most UINT_MAX; *rest is what follows it. */
 static bool parse_digits(const char *text, unsigned long *value, const char **rest)
@@ -154,6 +163,28 @@ static bool is_mailbox(const char *text)
     return mailbox_parse(span_text(text), &mailbox);
 }
 
+/* Stands in subjects and on pages. */
+static bool is_title(const char *text)
+{
+    struct span span = span_text(text);
+    if (!text_is_utf8(span)) return false;
+    struct plain_text seen = plain_text_check(span, false);
+    return seen.wrong_at == 0 && seen.length <= TITLE_MAX_LENGTH;
+}
+
+/* A name, and the scheme behind a colon and a blank. Fewer characters than HTTP allows: it stands
+ * between quotes in a shell's command. */
+static bool is_header(const char *text)
+{
+    static const char token[] = "-_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    size_t name = strspn(text, token);
+    if (name == 0 || strlen(text) > HEADER_MAX_LENGTH) return false;
+    if (text[name] == '\0') return true;
+    if (strncmp(text + name, ": ", 2) != 0) return false;
+    text += name + 2;
+    return text[0] != '\0' && text[strspn(text, token)] == '\0';
+}
+
 static bool is_network(char *text)
 {
     unsigned char bytes[16];
@@ -178,8 +209,14 @@ static bool is_network_list(const char *text)
 static bool text_is_allowed(enum setting_type type, const char *text)
 {
     if (strlen(text) > TEXT_MAX) return false;
-    if (text[0] == '\0') return true;
+    if (text[0] == '\0') return type != SETTING_HEADER && type != SETTING_LANGUAGE;
     switch (type) {
+    case SETTING_TITLE:
+        return is_title(text);
+    case SETTING_HEADER:
+        return is_header(text);
+    case SETTING_LANGUAGE:
+        return language_tag_is_good(span_text(text));
     case SETTING_NAME:
         return is_printable(text, NAME_MAX_LENGTH);
     case SETTING_ADDRESS:
@@ -263,6 +300,9 @@ enum err setting_store(struct settings *settings, const struct setting *setting,
         value = (unsigned)number;
         memcpy(place_of(settings, setting), &value, sizeof value);
         return ERR_OK;
+    case SETTING_TITLE:
+    case SETTING_HEADER:
+    case SETTING_LANGUAGE:
     case SETTING_NAME:
     case SETTING_ADDRESS:
     case SETTING_HOST:
@@ -281,6 +321,9 @@ enum err setting_store(struct settings *settings, const struct setting *setting,
 void setting_allowed(const struct setting *setting, char out[192])
 {
     static const char *const texts[] = {
+        [SETTING_TITLE] = "at most 100 printable characters",
+        [SETTING_HEADER] = "the name of a header such as X-API-Key, or Authorization: Bearer",
+        [SETTING_LANGUAGE] = "a language tag such as de or pt-BR",
         [SETTING_NAME] = "at most 64 printable ASCII characters without spaces",
         [SETTING_ADDRESS] = "IP:port, [IPv6]:port, unix:/path or nothing",
         [SETTING_HOST] = "name, name:port or nothing",
@@ -330,6 +373,9 @@ void setting_write(const struct settings *settings, const struct setting *settin
         memcpy(&value, place, sizeof value);
         fprintf(out, "%u%s", value, setting->type == SETTING_DURATION ? "ms" : "");
         return;
+    case SETTING_TITLE:
+    case SETTING_HEADER:
+    case SETTING_LANGUAGE:
     case SETTING_NAME:
     case SETTING_ADDRESS:
     case SETTING_HOST:

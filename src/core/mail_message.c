@@ -5,8 +5,8 @@
 #include "core/mail_message.h"
 
 #include "base/mailbox.h"
+#include "base/plain_text.h"
 #include "core/mail_text.h"
-#include "core/plain_text.h"
 
 #include <stdio.h>
 

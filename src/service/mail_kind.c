@@ -55,7 +55,7 @@ const struct template_variable mail_common_variables[] = {
     PRODUCT,
     TEXT("client_id", "the customer's id in your own system (`external_id`)", "acme-42"),
     OPTIONAL("customer_name", "the customer's name", "Acme Ltd"),
-    OPTIONAL("support_email", "where customers find help; also the mail's Reply-To",
+    OPTIONAL("support_email", "where customers find help",
              "support@api.example"),
     OPTIONAL("documentation_url", "where your API is documented", "https://api.example/docs"),
     END,
@@ -91,6 +91,7 @@ static const struct template_variable key_issued[] = {
     OPTIONAL("monthly_limit", "calls a month, with commas; missing: without limit", "100,000"),
     OPTIONAL("endpoint", "your API's address", "https://api.example/v1"),
     TEXT("header", "the request header that carries the key", "X-API-Key"),
+    OPTIONAL("scheme", "what stands before the key in that header: `Bearer`", NULL),
     END,
 };
 

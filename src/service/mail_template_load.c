@@ -3,7 +3,8 @@
  * the end the built-in template, so a mistake in a folder never keeps the daemon from starting. */
 #include "service/mail_template_private.h"
 
-#include "core/plain_text.h"
+#include "base/codec.h"
+#include "base/plain_text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -214,23 +215,6 @@ static void folder_walk(struct loading *loading, const char *path, const char *l
     free(entries);
 }
 
-/* A tag of RFC 5646, by its shape: 2 to 8 letters, then parts of letters and digits behind dashes.
- */
-static bool is_language(const char *name)
-{
-    static const char letters_digits[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    size_t part = strspn(name, letters_digits);
-    bool good = part >= 2 && part <= 8 && strlen(name) < MAIL_LANGUAGE_SIZE &&
-                strcspn(name, "0123456789") >= part;
-    while (good && name[part] == '-') {
-        name += part + 1;
-        part = strspn(name, letters_digits);
-        good = part >= 1 && part <= 8;
-    }
-    return good && !name[part];
-}
-
 static void language_load(struct loading *loading, const char *unused, const char *name)
 {
     char path[PATH_MAX];
@@ -238,7 +222,7 @@ static void language_load(struct loading *loading, const char *unused, const cha
     (void)unused;
     int length = snprintf(path, sizeof path, "%s/%s", loading->folder, name);
     if (length >= (int)sizeof path || stat(path, &stat_of) || !S_ISDIR(stat_of.st_mode)) return;
-    if (is_language(name))
+    if (language_tag_is_good(span_text(name)))
         folder_walk(loading, path, name, file_load);
     else
         fault_add(loading, "%s: a folder is called as its language is, for example de or pt-BR",

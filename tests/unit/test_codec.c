@@ -215,6 +215,21 @@ static void numbers_as_text(void **state)
     }
 }
 
+static void language_tags_have_a_shape(void **state)
+{
+    (void)state;
+    static const char *const good[] = {"de", "pt-BR", "zh-Hant-TW", "de-1996", "sl-rozaj-1-a"};
+    static const char *const bad[] = {"",       "d",     "-de",         "de-",
+                                      "de--AT", "de_AT", "deutschland", "d\xC3",
+                                      "1a",     "de.",   "de-ab ",      "de-123456789"};
+    for (size_t i = 0; i < COUNT_OF(good); i++)
+        if (!language_tag_is_good(span_text(good[i]))) fail_msg("%s", good[i]);
+    for (size_t i = 0; i < COUNT_OF(bad); i++)
+        if (language_tag_is_good(span_text(bad[i]))) fail_msg("%s", bad[i]);
+    assert_true(language_tag_is_good(SPAN("en-abcdefgh-abcdefgh-abcdefgh-abcde")));
+    assert_false(language_tag_is_good(SPAN("en-abcdefgh-abcdefgh-abcdefgh-abcdefgh")));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -224,6 +239,7 @@ int main(void)
         cmocka_unit_test(times_go_both_ways),
         cmocka_unit_test(dates_go_both_ways_day_by_day),
         cmocka_unit_test(hex_and_base62),
+        cmocka_unit_test(language_tags_have_a_shape),
         cmocka_unit_test(numbers),
         cmocka_unit_test(numbers_as_text),
     };

@@ -1,6 +1,6 @@
 /* service/mail_template and mail_context: the built-in mails, an operator's own, and what happens
  * when those are wrong. */
-#include "core/plain_text.h"
+#include "base/plain_text.h"
 #include "service/mail_context.h"
 #include "service/mail_template.h"
 

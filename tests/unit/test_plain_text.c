@@ -1,5 +1,5 @@
 /* core/plain_text: what may stand in a title, and where the first wrong character is. */
-#include "core/plain_text.h"
+#include "base/plain_text.h"
 
 #include "unit.h"
 

@@ -1,5 +1,5 @@
 /* Cutting titles into words (core/title_words.h), and what is valid UTF-8. */
-#include "core/plain_text.h"
+#include "base/plain_text.h"
 #include "core/title_words.h"
 
 #include "unit.h"

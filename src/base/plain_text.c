@@ -1,7 +1,7 @@
 /* Which characters a text for people may hold. Called for each text of a request's body by api/, on
  * the loop thread. What always holds: only valid UTF-8 comes here (the JSON reader has seen to it),
  * and a text that passes shows in a list, a log and a terminal as what it is. */
-#include "core/plain_text.h"
+#include "base/plain_text.h"
 
 enum { JOINER_FIRST = 0x200C, JOINER_LAST = 0x200D, ASCII_LAST = 0x7F };
 

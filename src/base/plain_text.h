@@ -1,7 +1,7 @@
 /* What a text that people read may hold: no character that is invisible, that a terminal obeys or
  * that turns the writing around. Pure, any thread. */
-#ifndef KEYMETER_CORE_PLAIN_TEXT_H
-#define KEYMETER_CORE_PLAIN_TEXT_H
+#ifndef KEYMETER_BASE_PLAIN_TEXT_H
+#define KEYMETER_BASE_PLAIN_TEXT_H
 
 #include "base/compiler.h"
 #include "base/span.h"
