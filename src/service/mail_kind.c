@@ -55,8 +55,7 @@ const struct template_variable mail_common_variables[] = {
     PRODUCT,
     TEXT("client_id", "the customer's id in your own system (`external_id`)", "acme-42"),
     OPTIONAL("customer_name", "the customer's name", "Acme Ltd"),
-    OPTIONAL("support_email", "where customers find help",
-             "support@api.example"),
+    OPTIONAL("support_email", "where customers find help", "support@api.example"),
     OPTIONAL("documentation_url", "where your API is documented", "https://api.example/docs"),
     END,
 };
