@@ -94,7 +94,8 @@ static void reserved(struct reservation *reservation, enum err error)
     (void)verdict;
 }
 
-struct verdict idempotency_run(struct http_request *request, http_handler *handler, size_t key_min)
+static struct verdict call_run(struct http_request *request, http_handler *handler, size_t key_min,
+                               struct span link)
 {
     struct span key;
     struct problem problem = {0};
@@ -108,9 +109,21 @@ struct verdict idempotency_run(struct http_request *request, http_handler *handl
     call->reservation.scope = (struct kept_scope){.token_id = caller_of(request)->token_id,
                                                   .method = request->method_text,
                                                   .path = request->path,
-                                                  .key = key};
+                                                  .key = key,
+                                                  .link = link};
     call->reservation.done = reserved;
     enum err error = reservation_start(&call->reservation);
     if (error) return problem_reply_error(request, error, NULL);
     return http_pending(request);
+}
+
+struct verdict idempotency_run(struct http_request *request, http_handler *handler, size_t key_min)
+{
+    return call_run(request, handler, key_min, SPAN(""));
+}
+
+struct verdict idempotency_run_link(struct http_request *request, http_handler *handler,
+                                    struct span link)
+{
+    return call_run(request, handler, IDEMPOTENCY_KEY_MIN_SECRET, link);
 }

@@ -11,6 +11,10 @@ enum { IDEMPOTENCY_KEY_MAX = 255, IDEMPOTENCY_KEY_MIN = 1, IDEMPOTENCY_KEY_MIN_S
  * was answered then. Without the header: plainly the handler. Behind the token's check. */
 MUST_USE struct verdict idempotency_run(struct http_request *request, http_handler *handler,
                                         size_t key_min);
+/* The same for the holder of a claim link, who has no token: behind a look that found the link. The
+ * answer is kept for IDEMPOTENCY_CLAIM_KEPT_MS. `link` is borrowed from the request. */
+MUST_USE struct verdict idempotency_run_link(struct http_request *request, http_handler *handler,
+                                             struct span link);
 
 /* The answer to an operation that has `status` and `write`; a value, so that what it was made of
  * may be freed before it is given:

@@ -8,7 +8,7 @@
 
 #include <sodium.h>
 
-enum { KEY_MAX = 255, EXTRA_MAX = 8 + KEY_MAX };
+enum { KEY_MAX = 255, LINK_MAX = 255, EXTRA_MAX = 8 + KEY_MAX + LINK_MAX };
 
 static void number_put(unsigned char out[8], uint64_t number)
 {
@@ -52,6 +52,7 @@ void kept_answer_id(const struct keyring *keyring, const struct kept_scope *scop
     hash_add(&state, scope->method);
     hash_add(&state, scope->path);
     hash_add(&state, scope->key);
+    if (scope->link.length) hash_add(&state, scope->link);
     hash_end(&state, id);
 }
 
@@ -65,13 +66,22 @@ void kept_answer_fingerprint(const struct keyring *keyring, const unsigned char 
     hash_end(&state, fingerprint);
 }
 
-/* What goes into the derivation beside the master key. */
+static size_t span_put(unsigned char *out, struct span part, size_t max)
+{
+    size_t length = part.length < max ? part.length : max;
+    if (length) memcpy(out, part.data, length);
+    return length;
+}
+
+/* What goes into the derivation beside the master key. The tokens of links are all of one length,
+ * so no two scopes run together. */
 static struct span extra_of(const struct kept_scope *scope, unsigned char out[EXTRA_MAX])
 {
-    size_t length = scope->key.length < KEY_MAX ? scope->key.length : KEY_MAX;
+    size_t length = 8;
     number_put(out, scope->token_id);
-    memcpy(out + 8, scope->key.data, length);
-    return (struct span){(const char *)out, 8 + length};
+    length += span_put(out + length, scope->key, KEY_MAX);
+    length += span_put(out + length, scope->link, LINK_MAX);
+    return (struct span){(const char *)out, length};
 }
 
 enum err kept_answer_seal(const struct keyring *keyring, const struct kept_scope *scope,

@@ -1,7 +1,7 @@
 /* What protects the answers that are kept for an Idempotency-Key. Neither that key nor a body ever
  * stands in the database: a row is found by a keyed hash, and its answer, which may show a secret,
- * is sealed under a key derived from the master key, the token's id and the Idempotency-Key. Any
- * thread. */
+ * is sealed under a key derived from the master key, the token's id (of a claim link: the link's
+ * own text) and the Idempotency-Key. Any thread. */
 #ifndef KEYMETER_CRYPTO_KEPT_ANSWER_H
 #define KEYMETER_CRYPTO_KEPT_ANSWER_H
 
@@ -16,8 +16,9 @@ enum { KEPT_HASH_SIZE = 32 };
 
 /* Whose call it was. Spans are borrowed. */
 struct kept_scope {
-    uint64_t token_id;
+    uint64_t token_id;             /* 0: a claim link's holder */
     struct span method, path, key; /* the path as sent; the Idempotency-Key */
+    struct span link;              /* the claim link's token; empty with a token_id */
 };
 
 /* Where the answer is kept; under the oldest master key, so that adding a newer one loses none. */

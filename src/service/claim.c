@@ -1,8 +1,8 @@
 /* Making, revealing and resending claim links. The look before a reveal runs on a reader's thread,
- * so that wrong tokens never reach the committer; the rest on the committer's, or the loop. What
- * always holds: a reveal uses the link, mints the secret, lets the old one work on and begins the
- * new one's life in one transaction; of two reveals one gets it, and a token's text is stored
- * nowhere. */
+ * so that wrong tokens reach neither the committer nor a reservation; the rest on the committer's,
+ * or the loop. What always holds: a reveal uses the link, mints the secret, lets the old one work
+ * on and begins the new one's life in one transaction; of two reveals one gets it, and a token's
+ * text is stored nowhere. */
 #include "service/claim.h"
 
 #include "base/codec.h"
@@ -20,6 +20,7 @@
 #include "store/tier.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum {
     RESEND_NUMBER = 1000000
@@ -40,14 +41,18 @@ enum err claim_issue(struct db *db, struct operation *operation, uint64_t key_id
 
 /* ---- revealing ---- */
 
-static enum err not_live(struct problem *problem, const struct claim_row *row)
+static enum err not_live(struct problem *problem, int64_t used_at)
 {
-    if (row->used_at)
-        return problem_set(problem, 409, "claim_used",
-                           "This link has been used: the secret was shown then, and is shown once. "
-                           "If that was not you, regenerate the key.");
-    return problem_set(problem, 409, "claim_ended",
-                       "This link has ended: a newer secret took the place of the one it led to.");
+    char when[TIME_TEXT_SIZE];
+    if (!used_at)
+        return problem_set(problem, 409, "claim_ended",
+                           "This link has ended: another link to the same secret was used, or a "
+                           "newer secret took its place.");
+    time_format(when, used_at);
+    return problem_set(problem, 409, "claim_used",
+                       "This link was used at %s: the secret was shown then, and is shown once. If "
+                       "that was not you, regenerate the key.",
+                       when);
 }
 
 enum err claim_look(struct db *db, struct claim_reveal *reveal)
@@ -60,7 +65,8 @@ enum err claim_look(struct db *db, struct claim_reveal *reveal)
         return problem_set(problem, 404, "claim_not_found",
                            "There is no such link; copy it whole, or ask for a new one.");
     if (error) return error;
-    if (row.ended_at) return not_live(problem, &row);
+    reveal->used_at = row.used_at;
+    reveal->ended_at = row.ended_at;
     reveal->key_id = row.key_id;
     reveal->customer_id = row.customer_id;
     reveal->generation = row.generation;
@@ -73,15 +79,24 @@ static enum err look_run(struct db *db, struct db_job *job)
 }
 
 /* The old secret works until its retirement, which is known now. */
-static enum err retirement_begin(struct db *db, const struct api_key_row *key, uint32_t generation,
-                                 const struct tier *tier, int64_t now_ms)
+static enum err retirement_begin(struct db *db, struct claim_reveal *reveal,
+                                 const struct api_key_row *key, const struct tier *tier)
 {
+    int64_t now_ms = reveal->operation.now_ms;
+    struct rotation_secret old, next;
     struct rotation_row row;
-    enum err error = rotation_lock(db, key->id, generation, ROTATION_RETIRE, &row);
+    reveal->old = (struct claim_old){0};
+    enum err error = rotation_lock(db, key->id, reveal->generation, ROTATION_RETIRE, &row);
     if (error) return error == ERR_NOT_FOUND ? ERR_OK : error; /* it has ended before */
     row.waited_at = now_ms;
     row.due_at = row.look_at = now_ms + tier->hard_stop_days * DAY_MS;
-    return rotation_update(db, &row);
+    error = rotation_update(db, &row);
+    if (!error) error = rotation_secrets(db, key->id, reveal->generation, &old, &next);
+    if (error || !old.there) return error;
+    reveal->old.ends_at = row.due_at;
+    reveal->old.grace_s = tier->grace_seconds;
+    memcpy(reveal->old.start, old.start, sizeof reveal->old.start);
+    return ERR_OK;
 }
 
 static enum err mint(struct db *db, struct claim_reveal *reveal, struct api_key_row *key)
@@ -94,7 +109,7 @@ static enum err mint(struct db *db, struct claim_reveal *reveal, struct api_key_
     if (!error) error = key_secret_retire(db, key->id, SECRET_END_OPEN);
     if (!error) error = key_secret_remove(db, key->id, key->secret_version + 1, now_ms, NULL);
     if (!error) error = claim_end(db, key->id, now_ms);
-    if (!error) error = retirement_begin(db, key, reveal->generation, &tier.tier, now_ms);
+    if (!error) error = retirement_begin(db, reveal, key, &tier.tier);
     if (error) return error;
     key->secret_version++;
     key->rotates_at = key->rotation_off ? 0 : rotation_date(&tier.tier, now_ms);
@@ -111,7 +126,7 @@ static enum err use(struct db *db, struct claim_reveal *reveal)
     enum err error = claim_use(db, reveal->hash, reveal->operation.now_ms);
     if (error != ERR_NOT_FOUND) return error;
     error = claim_find(db, reveal->hash, &row);
-    return error ? error : not_live(problem, &row);
+    return error ? error : not_live(problem, row.used_at);
 }
 
 enum err claim_run(struct db *db, struct operation *operation)
@@ -127,10 +142,12 @@ enum err claim_run(struct db *db, struct operation *operation)
     if (!error) error = key_change_refuse_revoked(operation, &key);
     if (!error) error = use(db, reveal);
     if (error == ERR_NOT_FOUND || (!error && key.secret_version != reveal->generation))
-        return not_live(&operation->problem, &(struct claim_row){0});
+        return not_live(&operation->problem, 0);
     if (!error) error = mint(db, reveal, &key);
     if (error) return error;
     reveal->external_id = customer.external_id;
+    reveal->title = key.title;
+    reveal->environment = key.environment;
     id_format(subject, "key", key.id);
     operation_feed(operation, FEED_KEY, key.id);
     operation_audit(operation, "claim.reveal", subject, customer.id, NULL);
@@ -146,16 +163,10 @@ static void revealed(struct operation *operation, enum err error)
 static void look_done(struct db_job *job, enum err error)
 {
     struct claim_reveal *reveal = CONTAINER_OF(job, struct claim_reveal, look_job);
-    if (!error) {
-        reveal->operation.run = claim_run;
-        reveal->operation.done = revealed;
-        error = operation_submit(&reveal->operation);
-        if (!error) return;
-    }
-    reveal->done(reveal, error);
+    reveal->looked(reveal, error);
 }
 
-enum err claim_reveal_start(struct claim_reveal *reveal)
+enum err claim_look_start(struct claim_reveal *reveal)
 {
     struct service *service = reveal->operation.service;
     if (service->rotator && rotator_is_paused(service->rotator))
@@ -163,9 +174,17 @@ enum err claim_reveal_start(struct claim_reveal *reveal)
             &reveal->operation.problem, 503, "clock_not_trusted",
             "The server's clock was changed; the link works again when that has been "
             "looked after.");
-    snprintf(reveal->operation.actor, sizeof reveal->operation.actor, "claim");
     reveal->look_job = (struct db_job){.run = look_run, .done = look_done};
     return db_submit(service->readers, &reveal->look_job);
+}
+
+enum err claim_reveal_start(struct claim_reveal *reveal)
+{
+    if (reveal->ended_at) return not_live(&reveal->operation.problem, reveal->used_at);
+    snprintf(reveal->operation.actor, sizeof reveal->operation.actor, "claim");
+    reveal->operation.run = claim_run;
+    reveal->operation.done = revealed;
+    return operation_submit(&reveal->operation);
 }
 
 void claim_reveal_done(struct claim_reveal *reveal)

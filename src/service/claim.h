@@ -12,27 +12,39 @@
 MUST_USE enum err claim_issue(struct db *db, struct operation *operation, uint64_t key_id,
                               uint32_t generation, struct secret **token);
 
+/* What becomes of the secret that is replaced; start "": it has ended already. */
+struct claim_old {
+    char start[11];
+    int64_t ends_at;  /* at the latest */
+    unsigned grace_s; /* how long it works behind the first use of the new one */
+};
+
+/* A reveal: the look, which wrong tokens do not pass, then the work. */
 struct claim_reveal {
-    struct operation operation; /* the caller sets service and request */
+    struct operation operation; /* the caller sets service, request, address, status and write */
     unsigned char hash[32];     /* key_hash of the token */
-    /* Loop, exactly once. `unknown`: no such link, to be throttled. */
+    /* Loop, each exactly once. ERR_OK of the look: there is such a link, live or not. */
+    void (*looked)(struct claim_reveal *reveal, enum err error);
     void (*done)(struct claim_reveal *reveal, enum err error);
-    bool unknown;
-    /* results of ERR_OK: */
+    bool unknown; /* no such link, to be throttled */
+    /* results of ERR_OK, also for operation.write: */
     uint64_t key_id, customer_id;
-    const char *external_id;
+    const char *external_id, *title, *environment;
     struct secret *secret;
+    struct claim_old old; /* the secret that it follows */
     /* its own: */
     struct db_job look_job;
     struct arena arena;
     uint32_t generation;
+    int64_t used_at, ended_at; /* of the link, as the look saw it */
 };
-/* Its two halves, on DB threads: the look that wrong tokens do not pass, and the operation's run.
- */
+/* Its two halves, on DB threads: the look and the operation's run. */
 MUST_USE enum err claim_look(struct db *db, struct claim_reveal *reveal);
 enum err claim_run(struct db *db, struct operation *operation);
-/* 404 claim_not_found, 409 claim_used, claim_ended, key_revoked; ERR_FULL, ERR_CLOSED: done will
- * not be called. While the clock is not trusted: 503. Loop. */
+/* 404 claim_not_found; 503 while the clock is not trusted. With an error of its own (ERR_DENIED,
+ * ERR_FULL, ERR_CLOSED) looked will not be called. Loop. */
+MUST_USE enum err claim_look_start(struct claim_reveal *reveal);
+/* Behind the look. 409 claim_used, claim_ended, key_revoked; an error of its own as above. Loop. */
 MUST_USE enum err claim_reveal_start(struct claim_reveal *reveal);
 void claim_reveal_done(struct claim_reveal *reveal);
 

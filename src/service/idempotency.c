@@ -55,7 +55,9 @@ static enum err found_read(struct reservation *reservation)
 static enum err reserve_run(struct db *db, struct db_job *job)
 {
     struct reservation *reservation = CONTAINER_OF(job, struct reservation, job);
-    enum err error = token_is_live(db, reservation->scope.token_id, reservation->now_ms);
+    enum err error = ERR_OK; /* a claim link has been looked up before */
+    if (reservation->scope.token_id)
+        error = token_is_live(db, reservation->scope.token_id, reservation->now_ms);
     if (error == ERR_DENIED)
         return problem_set(&reservation->problem, 401, "unauthenticated",
                            "The service token has been revoked or has expired; use another one.");
@@ -169,6 +171,7 @@ enum err reservation_start(struct reservation *reservation)
     kept_answer_fingerprint(service->keyring, claim->id, reservation->request->body,
                             claim->fingerprint);
     randombytes_buf(&claim->claim, sizeof claim->claim);
+    claim->kept_ms = reservation->scope.token_id ? IDEMPOTENCY_KEPT_MS : IDEMPOTENCY_CLAIM_KEPT_MS;
     reservation->now_ms = clock_wall_ms();
     reservation->job = (struct db_job){.run = reserve_run, .done = reserve_done};
     return db_submit(service->readers, &reservation->job);

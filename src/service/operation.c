@@ -33,10 +33,11 @@ enum err operation_submit(struct operation *operation)
         id_format(operation->actor, "tok", operation->token_id);
     else if (!operation->actor[0])
         text_copy(operation->actor, sizeof operation->actor, "system");
-    operation->address[0] = operation->request_id[0] = '\0';
+    operation->request_id[0] = '\0';
     if (request) {
         struct address peer = {0};
-        if (address_from_sockaddr((const struct sockaddr *)&request->peer, &peer))
+        if (!operation->address[0] &&
+            address_from_sockaddr((const struct sockaddr *)&request->peer, &peer))
             address_format(&peer, operation->address);
         text_copy(operation->request_id, sizeof operation->request_id, request->request_id);
     }

@@ -31,7 +31,7 @@ static enum err reserve_new(struct db *db, const struct idempotency_claim *claim
         "expires_at) SELECT ?, ?, id, incarnation, ?, ?, ? FROM node WHERE id = ? AND incarnation "
         "= ? AND fenced = 0 LOCK IN SHARE MODE",
         DB_VALUES(id_value(claim), db_bytes(claim->fingerprint, sizeof claim->fingerprint),
-                  db_i64(claim->claim), db_i64(now_ms), db_i64(now_ms + IDEMPOTENCY_KEPT_MS),
+                  db_i64(claim->claim), db_i64(now_ms), db_i64(now_ms + claim->kept_ms),
                   db_u64(claim->node), db_u64(claim->incarnation)),
         &inserted);
     if (error) return error;
@@ -54,7 +54,7 @@ static enum err reserve_over(struct db *db, const struct idempotency_claim *clai
             "? AND claim = ? AND done = ?",
             DB_VALUES(db_bytes(claim->fingerprint, sizeof claim->fingerprint), db_u64(claim->node),
                       db_u64(claim->incarnation), db_i64(claim->claim), db_i64(now_ms),
-                      db_i64(now_ms + IDEMPOTENCY_KEPT_MS), id_value(claim), db_i64(seen->claim),
+                      db_i64(now_ms + claim->kept_ms), id_value(claim), db_i64(seen->claim),
                       db_i64(seen->done)),
             &changed);
     if (!error && !changed) error = ERR_NOT_FOUND;
@@ -154,7 +154,7 @@ enum err idempotency_finish(struct db *db, const struct idempotency_claim *claim
         db_execute(db,
                    "UPDATE idempotency SET done = 1, status = ?, answer = ?, expires_at = ? WHERE "
                    "id = ? AND claim = ? AND done = 0",
-                   DB_VALUES(db_i64(status), db_span(sealed), db_i64(now_ms + IDEMPOTENCY_KEPT_MS),
+                   DB_VALUES(db_i64(status), db_span(sealed), db_i64(now_ms + claim->kept_ms),
                              id_value(claim), db_i64(claim->claim)),
                    &changed);
     if (error) return error;

@@ -14,16 +14,19 @@
 
 struct db;
 
-/* For how long an answer is kept, and after how long a reservation is given up whose node lives but
- * lost sight of it: longer than any call works. Taking over too early would be harmless (the first
- * attempt could not finish any more), only wasted work. */
-#define IDEMPOTENCY_KEPT_MS     INT64_C(86400000)
-#define IDEMPOTENCY_RESERVED_MS INT64_C(180000)
+/* For how long an answer is kept (a claim link's for a retry alone), and after how long a
+ * reservation is given up whose node lives but lost sight of it: longer than any call works. Taking
+ * over too early would be harmless (the first attempt could not finish any more), only wasted work.
+ */
+#define IDEMPOTENCY_KEPT_MS       INT64_C(86400000)
+#define IDEMPOTENCY_CLAIM_KEPT_MS INT64_C(600000)
+#define IDEMPOTENCY_RESERVED_MS   INT64_C(180000)
 
 struct idempotency_claim {
     unsigned char id[32], fingerprint[32];
     unsigned node, incarnation; /* in whose name the work is done */
     int64_t claim;              /* random, of this attempt */
+    int64_t kept_ms;            /* for how long its answer is kept; longer than RESERVED_MS */
 };
 
 enum idempotency_state {

@@ -203,7 +203,11 @@ def test_the_calls_around_it(build_directory):
         assert request(public, "GET", "/livez").status == 404
         answer = reveal(node, token, public)
         assert answer.status == 200 and answer.headers["Cache-Control"] == "no-store"
-        assert set(answer.json) == {"secret", "key_id", "customer"}
+        assert (answer.json["key_id"], answer.json["environment"]) == (key, "live")
+        old = answer.json["old_secret"]
+        assert secret.startswith(old["start"]) and len(old["start"]) == 10
+        assert old["expires_at"] == node.must("GET", f"/v1/keys/{key}")["secrets"][1]["expires_at"]
+        assert old["grace_seconds"] == 86400
         assert verified(node, answer.json["secret"]) == verified(node, secret) == "VALID"
         assert reveal(node, token, public).json["code"] == "claim_used"
         [entry] = node.must("GET", "/v1/audit?action=claim.reveal")["data"]

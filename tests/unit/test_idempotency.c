@@ -76,8 +76,10 @@ static int64_t number(const char *sql)
 
 static struct idempotency_claim claim_of(unsigned node, int64_t claim, unsigned char body)
 {
-    struct idempotency_claim made = {
-        .node = nodes[node].id, .incarnation = nodes[node].incarnation, .claim = claim};
+    struct idempotency_claim made = {.node = nodes[node].id,
+                                     .incarnation = nodes[node].incarnation,
+                                     .claim = claim,
+                                     .kept_ms = IDEMPOTENCY_KEPT_MS};
     memset(made.id, 7, sizeof made.id);
     memset(made.fingerprint, body, sizeof made.fingerprint);
     return made;
@@ -192,7 +194,7 @@ static enum err work_commit(struct work *work, uint64_t customer_id, unsigned no
     work->customer_id = customer_id;
     work->reservation.claim = claim_of(node, (int64_t)customer_id, 'a');
     work->reservation.scope =
-        (struct kept_scope){9, SPAN("POST"), SPAN("/v1/keys"), SPAN("0123456789abcdef")};
+        (struct kept_scope){9, SPAN("POST"), SPAN("/v1/keys"), SPAN("0123456789abcdef"), SPAN("a")};
     operation->service = &service;
     operation->reservation = &work->reservation;
     operation->run = work_run;
@@ -222,9 +224,10 @@ static void work_and_answer_are_one_commit(void **state)
     const struct kept_scope *scope = &work.reservation.scope;
     assert_int_equal(kept_answer_open(service.keyring, scope, found.answer, &plain), ERR_OK);
     assert_true(span_equal(buf_span(&plain), buf_span(&work.operation.answer)));
-    struct kept_scope others[] = {*scope, *scope};
+    struct kept_scope others[] = {*scope, *scope, *scope};
     others[0].token_id++;
     others[1].key = SPAN("0123456789abcdeg");
+    others[2].link = SPAN("b");
     for (size_t i = 0; i < COUNT_OF(others); i++)
         assert_int_equal(kept_answer_open(service.keyring, &others[i], found.answer, &plain),
                          ERR_CRYPTO);
@@ -272,13 +275,16 @@ static void scopes_do_not_run_together(void **state)
 {
     (void)state;
     unsigned char one[KEPT_HASH_SIZE], two[KEPT_HASH_SIZE], body[KEPT_HASH_SIZE];
-    struct kept_scope scope = {1, SPAN("POST"), SPAN("/v1/keys"), SPAN("abc")};
-    struct kept_scope shifted = {1, SPAN("POST"), SPAN("/v1/keysa"), SPAN("bc")};
-    struct kept_scope token = {2, SPAN("POST"), SPAN("/v1/keys"), SPAN("abc")};
+    struct kept_scope scope = {1, SPAN("POST"), SPAN("/v1/keys"), SPAN("abc"), SPAN("")};
+    struct kept_scope shifted = {1, SPAN("POST"), SPAN("/v1/keysa"), SPAN("bc"), SPAN("")};
+    struct kept_scope token = {2, SPAN("POST"), SPAN("/v1/keys"), SPAN("abc"), SPAN("")};
+    struct kept_scope link = {1, SPAN("POST"), SPAN("/v1/keys"), SPAN("ab"), SPAN("c")};
     kept_answer_id(service.keyring, &scope, one);
     kept_answer_id(service.keyring, &shifted, two);
     assert_memory_not_equal(one, two, sizeof one);
     kept_answer_id(service.keyring, &token, two);
+    assert_memory_not_equal(one, two, sizeof one);
+    kept_answer_id(service.keyring, &link, two);
     assert_memory_not_equal(one, two, sizeof one);
     kept_answer_fingerprint(service.keyring, one, SPAN("{}"), body);
     kept_answer_fingerprint(service.keyring, two, SPAN("{}"), two);
