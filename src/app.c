@@ -20,8 +20,11 @@
 #include "notify.h"
 #include "service/committer.h"
 #include "service/context.h"
+#include "service/mail_maker.h"
+#include "service/mailer.h"
 #include "service/meter.h"
 #include "service/rotator.h"
+#include "service/secret_mail.h"
 #include "service/throttle.h"
 #include "service/token_cache.h"
 #include "startup.h"
@@ -39,6 +42,7 @@ enum {
     GATEWAY_HEADERS = 100,
     GATEWAY_BODY_BYTES = 65536,
     ADDRESS_SIZE = 128,
+    BASE_URL_SIZE = 1040,
     WRONG_CLAIMS_MINUTE = 10, /* of an address */
 };
 
@@ -52,6 +56,8 @@ struct app {
     unsigned stop_step;
     bool stopping, gave_up;
     char api_address[ADDRESS_SIZE], gateway_address[ADDRESS_SIZE], public_address[ADDRESS_SIZE];
+    char base_url[BASE_URL_SIZE];
+    struct secret_mail secret_mail;
 };
 
 /* ---- start ---- */
@@ -107,6 +113,34 @@ static enum err start_pools(struct app *app)
 
 static enum err start_listeners(struct app *app, char *error);
 
+/* Where it is not set (then mail goes into files), links lead to this very daemon. */
+static void base_url_init(struct app *app)
+{
+    const char *set = app->settings->portal.base_url;
+    const char *here = app->public_address[0] ? app->public_address : app->api_address;
+    if (set[0])
+        snprintf(app->base_url, sizeof app->base_url, "%s", set);
+    else
+        snprintf(app->base_url, sizeof app->base_url, "%s%s", here[0] == '/' ? "unix:" : "http://",
+                 here);
+    app->service.base_url = app->base_url;
+}
+
+static enum err start_mail(struct app *app, char *error)
+{
+    struct service *service = &app->service;
+    base_url_init(app);
+    if (!app->settings->mail.url[0]) return ERR_OK;
+    enum err result =
+        mail_maker_new(&service->maker, app->settings, service->keyring, service->base_url);
+    if (!result) result = mailer_new(&service->mailer, service, error);
+    if (result) return result;
+    secret_mail_init(&app->secret_mail, service);
+    service->sealer = &app->secret_mail.sealer;
+    service->mails = true;
+    return ERR_OK;
+}
+
 /* The meter is the last: a start that fails must not have fenced a daemon that runs. */
 static enum err start_parts(struct app *app, char *error)
 {
@@ -124,6 +158,7 @@ static enum err start_parts(struct app *app, char *error)
     if (!result) result = curl_loop_new(&service->curl, service->loop);
     if (!result) result = http_server_new(&app->server, service->loop);
     if (!result) result = start_listeners(app, error);
+    if (!result) result = start_mail(app, error);
     if (!result) result = meter_new(&service->meter, service);
     if (!result) result = rotator_new(&service->rotator, service);
     return result;
@@ -163,6 +198,12 @@ static enum err mail_check(const struct settings *settings, char *error)
 {
     char wrong[SECRET_FILE_ERROR_SIZE];
     struct secret *password = NULL;
+    if (span_starts(span_text(settings->mail.url), "smtp") && !settings->portal.base_url[0]) {
+        snprintf(error, APP_ERROR_SIZE,
+                 "mail.url needs portal.base_url, the address that claim links in mails begin "
+                 "with: https://keys.example.com");
+        return ERR_INVALID;
+    }
     if (settings->mail.ca_file[0] && access(settings->mail.ca_file, R_OK) != 0) {
         snprintf(error, APP_ERROR_SIZE, "mail.ca_file: %.300s cannot be read",
                  settings->mail.ca_file);
@@ -287,8 +328,18 @@ static void stop_listeners(struct app *app)
     app->server = NULL;
 }
 
+static void stop_mailer(struct app *app)
+{
+    if (!app->service.mailer) {
+        stop_next(app);
+        return;
+    }
+    mailer_stop(app->service.mailer, app->settings->limits.drain_ms, stop_next, app);
+}
+
 static void stop_curl(struct app *app)
 {
+    app->service.mailer = NULL;
     if (!app->service.curl) {
         stop_next(app);
         return;
@@ -339,6 +390,8 @@ static void stop_readers(struct app *app)
 static void stop_rest(struct app *app)
 {
     app->service.readers = NULL;
+    app->service.sealer = NULL;
+    mail_maker_free(&app->service.maker);
     token_cache_free(&app->service.tokens);
     throttle_free(&app->service.claim_throttle);
     loop_signal_free(&app->hangup);
@@ -349,8 +402,8 @@ static void stop_rest(struct app *app)
 static void stop_next(void *context)
 {
     static void (*const stop_steps[])(struct app * app) = {
-        stop_listeners, stop_curl,    stop_rotator, stop_meter,
-        stop_committer, stop_readers, stop_rest,
+        stop_listeners, stop_mailer,    stop_curl,    stop_rotator,
+        stop_meter,     stop_committer, stop_readers, stop_rest,
     };
     struct app *app = context;
     stop_steps[app->stop_step++](app);

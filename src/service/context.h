@@ -14,6 +14,8 @@ struct keyring;
 struct meter;
 struct token_cache;
 struct rotator;
+struct mail_maker;
+struct mailer;
 struct secret_sealer;
 struct throttle;
 
@@ -31,6 +33,9 @@ struct service {
     /* What encrypts new secrets to their recipients (service/secret_sealer.h); NULL: claim links.
      */
     const struct secret_sealer *sealer;
+    struct mail_maker *maker;        /* service/mail_maker.h; NULL: no mail */
+    struct mailer *mailer;           /* service/mailer.h; NULL: no mail */
+    const char *base_url;            /* what claim links begin with */
     struct throttle *claim_throttle; /* wrong claim links */
     bool mails;                      /* mail is sent: changes of keys queue notices of themselves */
     int draining;                    /* set once SIGTERM came: /readyz says no */

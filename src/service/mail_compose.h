@@ -23,4 +23,13 @@ MUST_USE enum err mail_compose(struct mail_sealer *sealer, const struct mail_mes
                                const struct mail_key *key, int64_t now_s, struct buf *out,
                                struct mail_compose_fault *fault);
 
+/* Its two halves, for a mail that waits in the outbox. What waits is a byte that names the form,
+ * and the ciphertext; address and name are in neither. ERR_INVALID without a fault: not such a
+ * body. */
+MUST_USE enum err mail_compose_seal(struct mail_sealer *sealer, const struct mail_message *message,
+                                    const struct mail_key *key, int64_t now_s, struct buf *body,
+                                    struct mail_compose_fault *fault);
+MUST_USE enum err mail_compose_wrap(const struct mail_message *message, struct span body,
+                                    struct buf *out, struct mail_compose_fault *fault);
+
 #endif

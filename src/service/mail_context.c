@@ -124,9 +124,12 @@ enum err mail_context_check(enum mail_kind kind, const json_t *context,
 
 void mail_context_free(json_t **context)
 {
-    json_t *secret = json_object_get(*context, "secret");
-    if (json_is_string(secret) && (*context)->refcount == 1 && secret->refcount == 1)
-        sodium_memzero((char *)(uintptr_t)json_string_value(secret), json_string_length(secret));
+    static const char *const names[] = {"secret", "claim_url"};
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        json_t *text = json_object_get(*context, names[i]);
+        if (json_is_string(text) && (*context)->refcount == 1 && text->refcount == 1)
+            sodium_memzero((char *)(uintptr_t)json_string_value(text), json_string_length(text));
+    }
     json_decref(*context);
     *context = NULL;
 }

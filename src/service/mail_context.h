@@ -22,7 +22,7 @@ json_t *mail_number(uint64_t number);   /* a text: 1,234,567 */
 MUST_USE enum err mail_context_check(enum mail_kind kind, const json_t *context,
                                      char error[TEMPLATE_ERROR_SIZE]);
 
-/* Wipes the secret, if the context is nobody else's, and lets go of it. */
+/* Wipes the secret and the link, if the context is nobody else's, and lets go of it. */
 void mail_context_free(json_t **context);
 
 /* An example, for previews and tests: with the secret, with a claim link, with neither, or with

@@ -34,6 +34,14 @@ void notice_done(struct notice *notice)
     buf_done(&notice->context);
 }
 
+struct span notice_context(struct notice *notice)
+{
+    if (!notice->context.length) json_open(&notice->context, NULL, '{');
+    if (!notice->closed) json_close(&notice->context, '}');
+    notice->closed = true;
+    return buf_span(&notice->context);
+}
+
 /* The address under the seal of its outbox row; ERR_NOT_FOUND: there is none. */
 static enum err recipient_seal(const struct keyring *keyring, const struct customer_row *customer,
                                uint64_t mail_id, struct buf *out)
@@ -53,7 +61,7 @@ enum err notice_queue(struct db *db, struct operation *operation, struct notice 
 {
     const struct keyring *keyring = operation->service->keyring;
     struct buf recipient CLEANUP(buf_done) = {0}, token CLEANUP(buf_done) = {0};
-    struct outbox_row row = {.id = id_new(),
+    struct outbox_row row = {.id = notice->id ? notice->id : id_new(),
                              .kind = notice->kind,
                              .subject = notice->key_id ? notice->key_id : notice->customer->id,
                              .generation = notice->generation,
@@ -68,7 +76,7 @@ enum err notice_queue(struct db *db, struct operation *operation, struct notice 
         error = envelope_seal(keyring, OUTBOX_TOKEN, row.id, notice->token, &token);
     if (error) return error;
     if (!notice->body.data) {
-        json_close(&notice->context, '}');
+        notice_context(notice);
         buf_add_char(&notice->context, '\0');
         row.context = notice->context.data;
     }
@@ -79,20 +87,26 @@ enum err notice_queue(struct db *db, struct operation *operation, struct notice 
     return outbox_insert(db, &row);
 }
 
+enum err notice_tell(struct db *db, struct operation *operation, struct notice *notice,
+                     uint64_t customer_id)
+{
+    struct arena arena CLEANUP(arena_done) = {0};
+    struct customer_row customer;
+    struct customer_name name = {.id = customer_id};
+    if (!operation->service->mails) return ERR_OK;
+    enum err error = customer_find(db, &name, &arena, &customer);
+    if (error) return error == ERR_NOT_FOUND ? ERR_OK : error;
+    notice->customer = &customer;
+    error = notice_queue(db, operation, notice, NULL);
+    return error == ERR_NOT_FOUND ? ERR_OK : error;
+}
+
 enum err notice_of_key(struct db *db, struct operation *operation, const char *kind,
                        const struct api_key_row *key, uint32_t generation, const char *start,
                        const char *time_name, int64_t time_ms)
 {
-    struct arena arena CLEANUP(arena_done) = {0};
-    struct customer_row customer;
-    struct customer_name name = {.id = key->customer_id};
     struct notice notice CLEANUP(notice_done) = {.kind = kind, .generation = generation};
-    if (!operation->service->mails) return ERR_OK;
-    enum err error = customer_find(db, &name, &arena, &customer);
-    if (error) return error == ERR_NOT_FOUND ? ERR_OK : error;
-    notice.customer = &customer;
     notice_open(&notice, key, start);
     if (time_name) json_put_i64(&notice.context, time_name, time_ms);
-    error = notice_queue(db, operation, &notice, NULL);
-    return error == ERR_NOT_FOUND ? ERR_OK : error;
+    return notice_tell(db, operation, &notice, key->customer_id);
 }

@@ -7,6 +7,7 @@
 #include "base/err.h"
 #include "base/span.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct api_key_row;
@@ -18,11 +19,13 @@ struct operation;
  * closes it. In it times are wall ms, durations seconds, the names those of the kind's templates;
  * it is stored as it is, so it never has a secret, an address or a name in it. */
 struct notice {
+    uint64_t id;      /* 0: notice_queue makes one */
     const char *kind; /* "rotated" … */
     const struct customer_row *customer;
     uint64_t key_id; /* 0: about the customer */
     uint32_t generation, number;
     struct buf context;
+    bool closed;       /* the context is whole */
     struct span body;  /* finished and encrypted; data NULL: rendered from the context */
     struct span token; /* of a claim link; data NULL: none */
 };
@@ -30,6 +33,8 @@ struct notice {
 /* Begins the context with the key: key_title, key_id, environment, key_start. */
 void notice_open(struct notice *notice, const struct api_key_row *key, const char *start);
 void notice_done(struct notice *notice);
+/* The context, closed. */
+struct span notice_context(struct notice *notice);
 /* Inside a transaction; *mail_id (may be NULL) gets its id. ERR_NOT_FOUND: the customer has no
  * address. ERR_EXISTS: it was queued before. */
 MUST_USE enum err notice_queue(struct db *db, struct operation *operation, struct notice *notice,
@@ -41,5 +46,8 @@ MUST_USE enum err notice_queue(struct db *db, struct operation *operation, struc
 MUST_USE enum err notice_of_key(struct db *db, struct operation *operation, const char *kind,
                                 const struct api_key_row *key, uint32_t generation,
                                 const char *start, const char *time_name, int64_t time_ms);
+/* The same for a notice whose kind, generation and context are set already. */
+MUST_USE enum err notice_tell(struct db *db, struct operation *operation, struct notice *notice,
+                              uint64_t customer_id);
 
 #endif

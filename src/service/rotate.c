@@ -4,10 +4,13 @@
  * one is made. */
 #include "service/rotate.h"
 
+#include "base/json.h"
 #include "core/period.h"
 #include "core/rotation.h"
+#include "service/context.h"
 #include "service/notice.h"
 #include "service/rotation_rows.h"
+#include "service/secret_mail.h"
 #include "store/rotation.h"
 #include "store/tier.h"
 
@@ -46,6 +49,19 @@ static enum err next_secret(struct db *db, struct key_change *change, struct api
     return error ? error : rotation_rows_begin(db, row, &tier.tier, now_ms);
 }
 
+static enum err tell_rotated(struct db *db, struct key_change *change,
+                             const struct api_key_row *row, const char *start, int64_t ends_at)
+{
+    struct tier_row tier;
+    struct notice notice CLEANUP(notice_done) = {.generation = row->secret_version - 1};
+    if (!change->operation.service->mails) return ERR_OK;
+    enum err error = key_change_tier(db, row->customer_id, &change->arena, &tier);
+    if (error) return error;
+    secret_mail_rotated(&notice, row, start, &tier.tier);
+    json_put_i64(&notice.context, "old_ends_at", ends_at);
+    return notice_tell(db, &change->operation, &notice, row->customer_id);
+}
+
 static enum err rotate_apply(struct db *db, struct key_change *change, struct api_key_row *row)
 {
     const struct rotate *rotate = CONTAINER_OF(change, struct rotate, change);
@@ -66,8 +82,7 @@ static enum err rotate_apply(struct db *db, struct key_change *change, struct ap
     if (!error) error = next_secret(db, change, row, ends_at);
     change->action = "key.rotate";
     if (error) return error;
-    return notice_of_key(db, &change->operation, "rotated", row, row->secret_version - 1, start,
-                         "old_ends_at", ends_at);
+    return tell_rotated(db, change, row, start, ends_at);
 }
 
 void rotate_init(struct rotate *rotate, uint32_t grace_s)

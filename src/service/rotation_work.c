@@ -15,6 +15,7 @@
 #include "service/key_change.h"
 #include "service/notice.h"
 #include "service/rotation_rows.h"
+#include "service/secret_mail.h"
 #include "store/alert.h"
 #include "store/claim.h"
 #include "store/entitlement.h"
@@ -163,15 +164,13 @@ static enum err do_notice(struct db *db, struct rotation_work *work)
 static enum err tell_rotated(struct db *db, struct rotation_work *work, struct span token,
                              uint64_t *mail_id)
 {
-    const struct tier *tier = &work->tier.tier;
-    struct notice notice CLEANUP(notice_done) = {.kind = "rotated",
-                                                 .customer = &work->customer,
-                                                 .generation = work->row.generation,
-                                                 .token = token};
-    notice_open(&notice, &work->key, work->old.start);
-    json_put_i64(&notice.context, "grace", tier->grace_seconds);
-    json_put_i64(&notice.context, "overlap", tier->hard_stop_days * DAY_MS / 1000);
-    if (!token.data) notice.body = buf_span(&work->body);
+    struct notice notice CLEANUP(notice_done) = {
+        .customer = &work->customer, .generation = work->row.generation, .token = token};
+    secret_mail_rotated(&notice, &work->key, work->old.start, &work->tier.tier);
+    if (!token.data) {
+        notice.id = work->mail_id;
+        notice.body = buf_span(&work->body);
+    }
     return notice_queue(db, &work->operation, &notice, mail_id);
 }
 

@@ -19,6 +19,7 @@ struct rotation_work {
     struct secret *secret;
     struct buf body;
     int64_t customer_at;
+    uint64_t mail_id; /* 0: any */
     /* what came of it: */
     enum rotation_step did; /* NONE: it was not due any more, or is held */
     /* its own, while it runs: */

@@ -129,6 +129,7 @@ static void prepare(struct db *db, const struct look *look, struct rotation_work
                                  .now_ms = look->now.wall_ms};
     enum err error = sealer->seal(sealer, db, &what, &work->body);
     work->customer_at = what.customer_at;
+    work->mail_id = what.mail_id;
     if (!error && work->body.length && !work->body.failed) return;
     if (error != ERR_NOT_FOUND)
         log_event(LOG_WARN, "seal_failed", "%s: a claim link takes its place", err_name(error));

@@ -18,7 +18,9 @@ struct sealed_secret {
     const char *kind;   /* of the mail: "rotated" */
     struct span secret; /* in guarded memory */
     int64_t now_ms;
-    int64_t customer_at; /* out: customer.updated_at of the encryption key that was used */
+    /* out: */
+    int64_t customer_at; /* customer.updated_at of the encryption key that was used */
+    uint64_t mail_id;    /* the mail's, whose body it is; 0: any */
 };
 
 struct secret_sealer {

@@ -8,7 +8,8 @@
 
 #define COLUMNS                                                                                    \
     "SELECT id, external_id, email_sealed, email_index, name_sealed, metadata, created_at,"        \
-    " updated_at, openpgp_key IS NOT NULL OR smime_certificate IS NOT NULL FROM customer WHERE "
+    " updated_at, openpgp_fingerprint IS NOT NULL OR smime_fingerprint IS NOT NULL FROM customer"  \
+    " WHERE "
 #define BY_ID       COLUMNS "id = ? AND deleted_at IS NULL"
 #define BY_EXTERNAL COLUMNS "external_id = ? AND deleted_at IS NULL"
 
@@ -108,7 +109,9 @@ enum err customer_erase(struct db *db, uint64_t id, int64_t now_ms)
 {
     static const char customer[] =
         "UPDATE customer SET external_id = NULL, email_sealed = NULL, email_index = NULL,"
-        " name_sealed = NULL, openpgp_key = NULL, smime_certificate = NULL, metadata = '{}',"
+        " name_sealed = NULL, openpgp_sealed = NULL, openpgp_fingerprint = NULL,"
+        " openpgp_ends_at = NULL, smime_sealed = NULL, smime_fingerprint = NULL,"
+        " smime_ends_at = NULL, encryption_tell_at = NULL, metadata = '{}',"
         " updated_at = ?, deleted_at = ? WHERE id = ?";
     static const char entitlement[] = "UPDATE entitlement SET reference = NULL,"
                                       " resolved_reference = NULL, updated_at = ?"

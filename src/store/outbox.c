@@ -10,9 +10,12 @@
 #include "store/node.h"
 #include "store/rotation.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { CLAIM_MAX = 256 };
+enum { CLAIM_MAX = 256, ERROR_MAX = 200 };
+
+#define MINE " WHERE id = ? AND state = 'sending' AND node = ? AND incarnation = ?"
 
 static const char *const names[] = {
     [OUTBOX_QUEUED] = "queued", [OUTBOX_SENDING] = "sending", [OUTBOX_SENT] = "sent",
@@ -151,12 +154,21 @@ static enum err take_all(struct db *db, const struct outbox_node *node, const ui
                          size_t *count)
 {
     enum err error = node_hold(db, node->node, node->incarnation);
+    /* Each node begins elsewhere in the page, so that several share it. */
+    size_t first = (size_t)(node->node * UINT64_C(2654435761) % found);
     for (size_t i = 0; !error && i < found; i++) {
+        uint64_t id = ids[(first + i) % found];
         bool taken;
-        error = take(db, node, ids[i], &taken);
-        if (!error && taken) error = mail_read(db, ids[i], arena, &mails[(*count)++]);
+        error = take(db, node, id, &taken);
+        if (!error && taken) error = mail_read(db, id, arena, &mails[(*count)++]);
     }
     return error;
+}
+
+static int older(const void *left, const void *right)
+{
+    const struct outbox_mail *a = left, *b = right;
+    return (a->row.id > b->row.id) - (a->row.id < b->row.id);
 }
 
 enum err outbox_claim(struct db *db, const struct outbox_node *node, int64_t now_ms, size_t limit,
@@ -172,9 +184,52 @@ enum err outbox_claim(struct db *db, const struct outbox_node *node, int64_t now
     if (!*mails) return ERR_NO_MEMORY;
     error = db_begin(db);
     if (!error) error = take_all(db, node, ids, found, arena, *mails, count);
+    if (!error)
+        error = db_commit(db);
+    else
+        db_rollback(db);
+    if (error) *count = 0;
+    if (*count) qsort(*mails, *count, sizeof **mails, older);
+    return error;
+}
+
+/* ---- what a lost claim has left ---- */
+
+static bool is_held(uint64_t id, const uint64_t *held, size_t held_count)
+{
+    for (size_t i = 0; i < held_count; i++)
+        if (held[i] == id) return true;
+    return false;
+}
+
+static enum err release(struct db *db, const struct outbox_node *node, const uint64_t *held,
+                        size_t held_count, int64_t now_ms)
+{
+    static const char pick_sql[] = "SELECT id FROM outbox FORCE INDEX (due) WHERE state = 'sending'"
+                                   " AND node = ? AND incarnation = ? LIMIT ?";
+    static const char sql[] = "UPDATE outbox SET state = 'retry', next_at = ?, node = NULL,"
+                              " incarnation = NULL" MINE;
+    uint64_t ids[2 * CLAIM_MAX];
+    size_t count = 0;
+    struct db_value id = db_u64(node->node), incarnation = db_u64(node->incarnation);
+    enum err error = node_hold(db, node->node, node->incarnation);
+    if (!error)
+        error = pick(db, pick_sql, DB_VALUES(id, incarnation, db_u64(COUNT_OF(ids))), COUNT_OF(ids),
+                     ids, &count);
+    for (size_t i = 0; i < count && !error; i++)
+        if (!is_held(ids[i], held, held_count))
+            error = db_execute(db, sql, DB_VALUES(db_i64(now_ms), db_u64(ids[i]), id, incarnation),
+                               NULL);
+    return error;
+}
+
+enum err outbox_release(struct db *db, const struct outbox_node *node, const uint64_t *held,
+                        size_t held_count, int64_t now_ms)
+{
+    enum err error = db_begin(db);
+    if (!error) error = release(db, node, held, held_count, now_ms);
     if (!error) return db_commit(db);
     db_rollback(db);
-    *count = 0;
     return error;
 }
 
@@ -211,60 +266,90 @@ static enum err finish(struct db *db, const char *sql, const struct db_value *va
     return changed == 1 ? ERR_OK : ERR_NOT_FOUND;
 }
 
-#define MINE " WHERE id = ? AND state = 'sending' AND node = ? AND incarnation = ?"
-
-static enum err accept(struct db *db, const struct outbox_node *node, uint64_t id, int64_t now_ms)
+/* The rotation that waits for it knows; the first half of an acceptance, because its lock comes
+ * first. */
+static enum err accept_rotation(struct db *db, const struct outbox_node *node, uint64_t id,
+                                int64_t now_ms)
 {
-    static const char sql[] = "UPDATE outbox SET state = 'sent', accepted_at = ?, recipient_sealed "
-                              "= NULL, context = NULL,"
-                              " body = NULL, token_sealed = NULL, error = NULL" MINE;
     struct held held;
-    enum err error = node_hold(db, node->node, node->incarnation);
-    if (!error) error = held_read(db, node, id, &held);
-    if (!error && held.key_id) error = rotation_accepted(db, held.key_id, id, now_ms);
-    if (error) return error;
+    enum err error = held_read(db, node, id, &held);
+    if (error || !held.key_id) return error;
+    return rotation_accepted(db, held.key_id, id, now_ms);
+}
+
+static enum err accept_row(struct db *db, const struct outbox_node *node, uint64_t id,
+                           int64_t now_ms)
+{
+    static const char sql[] =
+        "UPDATE outbox SET state = 'sent', accepted_at = ?, recipient_sealed = NULL,"
+        " context = NULL, body = NULL, token_sealed = NULL, error = NULL" MINE;
     return finish(
         db, sql,
         DB_VALUES(db_i64(now_ms), db_u64(id), db_u64(node->node), db_u64(node->incarnation)));
 }
 
-enum err outbox_accepted(struct db *db, const struct outbox_node *node, uint64_t id, int64_t now_ms)
-{
-    enum err error = db_begin(db);
-    if (!error) error = accept(db, node, id, now_ms);
-    if (!error) return db_commit(db);
-    db_rollback(db);
-    return error;
-}
-
-static enum err fail(struct db *db, const struct outbox_node *node, uint64_t id, int64_t now_ms,
-                     int64_t next_at, bool final, struct span reason)
+static enum err fail_row(struct db *db, const struct outbox_node *node,
+                         const struct outbox_result *result, int64_t now_ms)
 {
     static const char sql[] = "UPDATE outbox SET state = ?, next_at = ?, error = ?, node = NULL,"
                               " incarnation = NULL" MINE;
     char subject[ID_TEXT_SIZE];
     struct held held;
-    enum err error = node_hold(db, node->node, node->incarnation);
-    if (!error) error = held_read(db, node, id, &held);
+    struct span reason = span_text(result->error);
+    if (reason.length > ERROR_MAX) reason.length = ERROR_MAX;
+    enum err error = held_read(db, node, result->id, &held);
     if (error) return error;
-    bool dead = final || next_at - held.queued_at > OUTBOX_GIVE_UP_S * INT64_C(1000);
+    bool dead =
+        result->final || result->next_at - held.queued_at > OUTBOX_GIVE_UP_S * INT64_C(1000);
     error = finish(db, sql,
-                   DB_VALUES(db_text(names[dead ? OUTBOX_DEAD : OUTBOX_RETRY]), db_i64(next_at),
-                             db_span(reason), db_u64(id), db_u64(node->node),
-                             db_u64(node->incarnation)));
+                   DB_VALUES(db_text(names[dead ? OUTBOX_DEAD : OUTBOX_RETRY]),
+                             db_i64(result->next_at), db_span(reason), db_u64(result->id),
+                             db_u64(node->node), db_u64(node->incarnation)));
     if (error || !dead) return error;
-    id_format(subject, "ntf", id);
+    id_format(subject, "ntf", result->id);
     return alert_raise(db, ALERT_NOTIFICATION_FAILED, subject, held.customer_id, NULL, now_ms);
+}
+
+/* One whose row is not this node's any more stops the others only where there are none. */
+static enum err finish_all(struct db *db, const struct outbox_node *node,
+                           const struct outbox_result *results, size_t count, int64_t now_ms)
+{
+    size_t gone = 0;
+    enum err error = node_hold(db, node->node, node->incarnation);
+    for (size_t i = 0; i < count && !error; i++) {
+        if (results[i].accepted) error = accept_rotation(db, node, results[i].id, now_ms);
+        if (error == ERR_NOT_FOUND) error = ERR_OK;
+    }
+    for (size_t i = 0; i < count && !error; i++) {
+        const struct outbox_result *result = &results[i];
+        error = result->accepted ? accept_row(db, node, result->id, now_ms)
+                                 : fail_row(db, node, result, now_ms);
+        gone += error == ERR_NOT_FOUND;
+        if (error == ERR_NOT_FOUND) error = ERR_OK;
+    }
+    return !error && gone == count ? ERR_NOT_FOUND : error;
+}
+
+enum err outbox_finish(struct db *db, const struct outbox_node *node,
+                       const struct outbox_result *results, size_t count, int64_t now_ms)
+{
+    if (!count) return ERR_OK;
+    enum err error = db_begin(db);
+    if (!error) error = finish_all(db, node, results, count, now_ms);
+    if (!error) return db_commit(db);
+    db_rollback(db);
+    return error;
+}
+
+enum err outbox_accepted(struct db *db, const struct outbox_node *node, uint64_t id, int64_t now_ms)
+{
+    struct outbox_result result = {.id = id, .accepted = true};
+    return outbox_finish(db, node, &result, 1, now_ms);
 }
 
 enum err outbox_failed(struct db *db, const struct outbox_node *node, uint64_t id, int64_t now_ms,
                        int64_t next_at, bool final, const char *text)
 {
-    struct span reason = span_text(text);
-    if (reason.length > 200) reason.length = 200;
-    enum err error = db_begin(db);
-    if (!error) error = fail(db, node, id, now_ms, next_at, final, reason);
-    if (!error) return db_commit(db);
-    db_rollback(db);
-    return error;
+    struct outbox_result result = {.id = id, .final = final, .next_at = next_at, .error = text};
+    return outbox_finish(db, node, &result, 1, now_ms);
 }

@@ -65,6 +65,20 @@ struct outbox_mail {
 MUST_USE enum err outbox_claim(struct db *db, const struct outbox_node *node, int64_t now_ms,
                                size_t limit, struct arena *arena, struct outbox_mail **mails,
                                size_t *count);
+/* Rows in `sending` that are this node's, but for those named, are due again: they were claimed by
+ * a transaction whose outcome was unknown, so nobody has sent them. A transaction of its own. */
+MUST_USE enum err outbox_release(struct db *db, const struct outbox_node *node,
+                                 const uint64_t *held, size_t held_count, int64_t now_ms);
+/* What became of several at once, in one transaction; those that are not this node's any more are
+ * passed over. */
+struct outbox_result {
+    uint64_t id;
+    bool accepted, final; /* final: dead, whatever next_at says */
+    int64_t next_at;
+    const char *error;
+};
+MUST_USE enum err outbox_finish(struct db *db, const struct outbox_node *node,
+                                const struct outbox_result *results, size_t count, int64_t now_ms);
 /* What became of one that was claimed; a transaction each. ERR_NOT_FOUND: it is not this node's to
  * send any more. Accepted: address, context, body and token are gone from the row, and the rotation
  * that waits for it knows. Failed: `next_at`, or dead with an alert when final or 48 h are over.
