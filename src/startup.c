@@ -27,7 +27,7 @@ enum err startup_database_init(struct startup_database *database, const struct s
     }
     database->config = (struct db_config){
         .socket = by_network ? NULL : settings->database.socket,
-        .host = by_network ? settings->database.hosts : NULL,
+        .hosts = by_network ? settings->database.hosts : NULL,
         .user = settings->database.user,
         .password = database->password ? database->password->text : NULL,
         .name = settings->database.name,
@@ -49,7 +49,7 @@ enum err startup_open(struct db **out, const struct startup_database *database,
     enum err result = db_open(out, &database->config);
     if (result) {
         const char *where =
-            database->config.socket ? database->config.socket : database->config.host;
+            database->config.socket ? database->config.socket : database->config.hosts;
         snprintf(error, STARTUP_ERROR_SIZE, "no connection to the database at %.120s: %.200s",
                  where, *out ? db_error_text(*out) : err_name(result));
         db_close(out);

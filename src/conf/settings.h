@@ -44,7 +44,7 @@ struct settings {
     } listen;
     struct {
         const char *socket;
-        const char *hosts; /* "name" or "name:port"; used instead of socket when not empty */
+        const char *hosts; /* "name" or "name:port", …; instead of socket when not empty */
         const char *user, *name, *password_file, *ca_file;
         unsigned connect_timeout_ms, io_timeout_ms;
         unsigned readers; /* connections for reads */

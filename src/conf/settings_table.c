@@ -53,8 +53,10 @@ const struct setting settings_table[] = {
          "peers."),
 
     TEXT(database, socket, SETTING_PATH, "/run/mysqld/mysqld.sock", "MariaDB's Unix socket."),
-    TEXT(database, hosts, SETTING_HOST, "",
-         "MariaDB over the network instead of the socket: TLS, checked against ca_file."),
+    TEXT(
+        database, hosts, SETTING_HOSTS, "",
+        "MariaDB over the network instead of the socket: TLS, checked against ca_file. Of several, "
+        "the first that answers and is not read-only."),
     TEXT(database, user, SETTING_NAME, "keymeter", "Database user."),
     TEXT(database, name, SETTING_NAME, "keymeter", "Schema."),
     TEXT(database, password_file, SETTING_PATH, "", "File with the user's password, mode 0600."),

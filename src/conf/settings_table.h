@@ -10,7 +10,7 @@ enum setting_type {
     SETTING_LANGUAGE, /* a tag as "de" or "de-AT" */
     SETTING_NAME,     /* 1 to 64 printable ASCII characters without spaces, or empty */
     SETTING_ADDRESS,  /* IP:port, [IPv6]:port, unix:/path, /path, or empty */
-    SETTING_HOST,     /* name or name:port, or empty */
+    SETTING_HOSTS,    /* name or name:port, several between commas, or empty */
     SETTING_PATH,     /* absolute, or empty */
     SETTING_URL,      /* https, or http to loopback, or empty */
     SETTING_BASE_URL, /* the same without query, fragment and a slash at the end */

@@ -88,12 +88,23 @@ static bool is_address(const char *text)
     return is_ip_and_port(text);
 }
 
-static bool is_host(const char *text)
+/* "name" or "name:port", or several between commas. */
+static bool is_hosts(const char *text)
 {
-    const char *colon = strrchr(text, ':');
-    unsigned long port = 0;
-    if (colon && (!parse_number(colon + 1, &port) || port == 0 || port > 65535)) return false;
-    return strcspn(text, " ,/") == strlen(text) && text[0] != ':';
+    while (text) {
+        const char *comma = strchr(text, ',');
+        size_t length = comma ? (size_t)(comma - text) : strlen(text);
+        char host[128];
+        if (length == 0 || length >= sizeof host) return false;
+        memcpy(host, text, length);
+        host[length] = '\0';
+        const char *colon = strrchr(host, ':');
+        unsigned long port = 0;
+        if (colon && (!parse_number(colon + 1, &port) || port == 0 || port > 65535)) return false;
+        if (strcspn(host, " /") != length || host[0] == ':') return false;
+        text = comma ? comma + 1 : NULL;
+    }
+    return true;
 }
 
 /* https, or http to loopback: an address in clear text would give the customer's away. */
@@ -221,8 +232,8 @@ static bool text_is_allowed(enum setting_type type, const char *text)
         return is_printable(text, NAME_MAX_LENGTH);
     case SETTING_ADDRESS:
         return is_address(text);
-    case SETTING_HOST:
-        return is_host(text);
+    case SETTING_HOSTS:
+        return is_hosts(text);
     case SETTING_PATH:
         return text[0] == '/';
     case SETTING_URL:
@@ -305,7 +316,7 @@ enum err setting_store(struct settings *settings, const struct setting *setting,
     case SETTING_LANGUAGE:
     case SETTING_NAME:
     case SETTING_ADDRESS:
-    case SETTING_HOST:
+    case SETTING_HOSTS:
     case SETTING_PATH:
     case SETTING_URL:
     case SETTING_BASE_URL:
@@ -326,7 +337,7 @@ void setting_allowed(const struct setting *setting, char out[192])
         [SETTING_LANGUAGE] = "a language tag such as de or pt-BR",
         [SETTING_NAME] = "at most 64 printable ASCII characters without spaces",
         [SETTING_ADDRESS] = "IP:port, [IPv6]:port, unix:/path or nothing",
-        [SETTING_HOST] = "name, name:port or nothing",
+        [SETTING_HOSTS] = "name, name:port, several of them between commas, or nothing",
         [SETTING_PATH] = "an absolute path or nothing",
         [SETTING_URL] = "an https URL, or http to 127.0.0.1, [::1] or localhost",
         [SETTING_BASE_URL] = "an https URL, or http to 127.0.0.1, [::1] or localhost, without a "
@@ -378,7 +389,7 @@ void setting_write(const struct settings *settings, const struct setting *settin
     case SETTING_LANGUAGE:
     case SETTING_NAME:
     case SETTING_ADDRESS:
-    case SETTING_HOST:
+    case SETTING_HOSTS:
     case SETTING_PATH:
     case SETTING_URL:
     case SETTING_BASE_URL:

@@ -18,8 +18,10 @@
 struct db;
 
 struct db_config {
-    const char *socket;                       /* Unix socket path, or NULL */
-    const char *host;                         /* used when socket is NULL: "name" or "name:port" */
+    const char *socket; /* Unix socket path, or NULL */
+    /* Used when socket is NULL: "name" or "name:port", or several between commas. Each connection
+     * tries them in that order; of several, one that is read-only is passed over. */
+    const char *hosts;
     const char *user, *password, *name;       /* password may be NULL; name: the schema */
     const char *ca_file;                      /* NULL: the system's */
     unsigned connect_timeout_s, io_timeout_s; /* 0: 5 and 10 */

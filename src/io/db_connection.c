@@ -242,19 +242,20 @@ static void set_options(MYSQL *mysql, const struct db_config *config)
     }
 }
 
-/* "name", "name:port", "192.0.2.1:port", "[2001:db8::1]:port". */
-static bool split_host(const char *text, char host[HOST_SIZE], unsigned *port)
+/* "name", "name:port", "192.0.2.1:port", "[2001:db8::1]:port", up to `stop`. */
+static bool split_host(const char *text, const char *stop, char host[HOST_SIZE], unsigned *port)
 {
     const char *end, *digits = NULL;
     *port = DEFAULT_PORT;
     if (*text == '[') {
-        end = strchr(++text, ']');
-        if (!end || (end[1] != '\0' && end[1] != ':')) return false;
-        if (end[1] == ':') digits = end + 2;
+        text++;
+        end = memchr(text, ']', (size_t)(stop - text));
+        if (!end || (end + 1 != stop && end[1] != ':')) return false;
+        if (end + 1 != stop) digits = end + 2;
     } else {
-        end = strchr(text, ':');
+        end = memchr(text, ':', (size_t)(stop - text));
         if (end) digits = end + 1;
-        if (!end) end = text + strlen(text);
+        if (!end) end = stop;
     }
     if (end == text || (size_t)(end - text) >= HOST_SIZE) return false;
     memcpy(host, text, (size_t)(end - text));
@@ -262,32 +263,77 @@ static bool split_host(const char *text, char host[HOST_SIZE], unsigned *port)
     if (digits) {
         char *rest;
         unsigned long number = strtoul(digits, &rest, 10);
-        if (*digits < '0' || *digits > '9' || *rest || number < 1 || number > 65535) return false;
+        if (*digits < '0' || *digits > '9' || rest != stop || number < 1 || number > 65535)
+            return false;
         *port = (unsigned)number;
     }
     return true;
 }
 
-static enum err connect_server(struct db *db, const struct db_config *config)
+/* host NULL: by config's socket. */
+static enum err connect_to(struct db *db, const struct db_config *config, const char *host,
+                           unsigned port)
 {
-    char host[HOST_SIZE];
-    unsigned port = 0;
-    if (!config->socket && (!config->host || !split_host(config->host, host, &port))) {
-        snprintf(db->error_text, sizeof db->error_text,
-                 "database host is not \"name\" or \"name:port\"");
-        return ERR_INVALID;
-    }
+    if (db->mysql) mysql_close(db->mysql); /* of the host before */
+    db->mysql = mysql_init(NULL);
+    if (!db->mysql) return ERR_NO_MEMORY;
     set_options(db->mysql, config);
-    if (!mysql_real_connect(db->mysql, config->socket ? NULL : host, config->user, config->password,
-                            config->name, port, config->socket, 0)) {
+    if (!mysql_real_connect(db->mysql, host, config->user, config->password, config->name, port,
+                            config->socket, 0)) {
         keep_text(db, mysql_errno(db->mysql), mysql_error(db->mysql));
         return ERR_DB_LOST;
     }
-    if (!config->socket && !mysql_get_ssl_cipher(db->mysql)) {
+    if (host && !mysql_get_ssl_cipher(db->mysql)) {
         snprintf(db->error_text, sizeof db->error_text, "the connection is not encrypted");
         return ERR_DB_LOST;
     }
     return ERR_OK;
+}
+
+/* Of several hosts only one may be written to; a replica would also tell of the feed too late. */
+static enum err is_the_writer(struct db *db)
+{
+    static const char sql[] = "SELECT @@global.read_only";
+    if (mysql_real_query(db->mysql, sql, sizeof sql - 1)) return fail_here(db, DB_PHASE_PREPARE);
+    MYSQL_RES *result = mysql_store_result(db->mysql);
+    if (!result) return fail_here(db, DB_PHASE_PREPARE);
+    MYSQL_ROW row = mysql_fetch_row(result);
+    bool writer = row && row[0] && strcmp(row[0], "0") == 0;
+    mysql_free_result(result);
+    if (writer) return ERR_OK;
+    snprintf(db->error_text, sizeof db->error_text, "it is read-only");
+    return ERR_DB_LOST;
+}
+
+/* Says of which of several hosts the text is. */
+static void name_host(struct db *db, const char *host, unsigned port)
+{
+    char text[DB_ERROR_TEXT_SIZE];
+    snprintf(text, sizeof text, "%.64s:%u: %.160s", host, port, db->error_text);
+    memcpy(db->error_text, text, sizeof text);
+}
+
+static enum err connect_server(struct db *db, const struct db_config *config)
+{
+    enum err error = ERR_DB_LOST;
+    if (config->socket) return connect_to(db, config, NULL, 0);
+    const char *rest = config->hosts ? config->hosts : "";
+    bool several = strchr(rest, ',') != NULL;
+    while (error == ERR_DB_LOST && rest) {
+        char host[HOST_SIZE];
+        unsigned port = 0;
+        const char *comma = strchr(rest, ',');
+        if (!split_host(rest, comma ? comma : rest + strlen(rest), host, &port)) {
+            snprintf(db->error_text, sizeof db->error_text,
+                     "database host is not \"name\" or \"name:port\"");
+            return ERR_INVALID;
+        }
+        rest = comma ? comma + 1 : NULL;
+        error = connect_to(db, config, host, port);
+        if (several && !error) error = is_the_writer(db);
+        if (several && error) name_host(db, host, port);
+    }
+    return error;
 }
 
 /* As SHOW VARIABLES writes it. */
@@ -370,12 +416,12 @@ enum err db_open(struct db **out, const struct db_config *config)
     db->serial = ++last_serial;
     db->io_timeout_us = (int64_t)io_timeout_of(config) * 1000000;
     db->sent_us = clock_mono_us();
-    db->mysql = mysql_init(NULL);
+    enum err error = connect_server(db, config);
+    if (!db->mysql) db->mysql = mysql_init(NULL); /* a lost connection has one too */
     if (!db->mysql) {
         free(db);
         return ERR_NO_MEMORY;
     }
-    enum err error = connect_server(db, config);
     if (!error) error = set_up_session(db, config);
     /* A connection that failed is handed out too, for its error text. */
     if (error) db->lost = true;

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from daemon import wait_for
+from daemon import free_port, wait_for
 from load import Load
 from mariadb import Mariadb
 from nodes import Cluster
@@ -146,7 +146,7 @@ def test_a_network_that_swallows_everything(cluster):
 
 @pytest.fixture
 def resetting(build_directory, tmp_path):
-    """One node that speaks TLS over TCP with the database."""
+    """One node that speaks TLS over TCP with the database, the second of its hosts: the first is dead."""
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
                     "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
                     "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem",
@@ -155,7 +155,7 @@ def resetting(build_directory, tmp_path):
     try:
         database.start()
         with Proxy(database, tcp=True) as proxy:
-            more = ["database.socket=", f"database.hosts={proxy.address}",
+            more = ["database.socket=", f"database.hosts=127.0.0.1:{free_port()},{proxy.address}",
                     f"database.ca_file={tmp_path}/ca.pem"]
             with Cluster(build_directory, "one", database=database, more=more) as running:
                 running.proxy = proxy

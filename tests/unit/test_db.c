@@ -305,7 +305,7 @@ static void no_server_and_no_encryption_are_refused(void **state)
     db_close(&db);
     static const char *const bad[] = {"", "[::1", "host:", "host:0", "host:65536", "host:1x", ":1"};
     for (size_t i = 0; i < COUNT_OF(bad); i++) {
-        config = (struct db_config){.host = bad[i], .user = "x"};
+        config = (struct db_config){.hosts = bad[i], .user = "x"};
         assert_int_equal(db_open(&db, &config), ERR_INVALID);
         db_close(&db);
     }

@@ -78,7 +78,7 @@ static int remove_files(void **state)
 static enum err try_open(const char *where, const char *ca, char why[200])
 {
     struct db *db;
-    struct db_config config = {.host = where,
+    struct db_config config = {.hosts = where,
                                .user = "tls",
                                .password = "not a secret",
                                .name = "keymeter_test",
@@ -126,6 +126,42 @@ static void others_are_refused(void **state)
     assert_int_equal(try_open(host, "/nonexistent.pem", why), ERR_DB_LOST);
 }
 
+static void a_dead_host_is_passed_over(void **state)
+{
+    (void)state;
+    skip_without_localhost();
+    char why[200], hosts[100];
+    unsigned dead = free_port();
+    snprintf(hosts, sizeof hosts, "localhost:%u,%s", dead, host);
+    if (try_open(hosts, own_ca, why)) fail_msg("%s", why);
+    snprintf(hosts, sizeof hosts, "%s,localhost:%u", host, dead);
+    if (try_open(hosts, own_ca, why)) fail_msg("%s", why);
+    snprintf(hosts, sizeof hosts, "localhost:%u,localhost:%u", dead, dead);
+    assert_int_equal(try_open(hosts, own_ca, why), ERR_DB_LOST);
+    assert_int_equal(strncmp(why, "localhost:", 10), 0);
+    snprintf(hosts, sizeof hosts, "%s,", host);
+    if (try_open(hosts, own_ca, why)) fail_msg("%s", why);
+    snprintf(hosts, sizeof hosts, ",%s", host);
+    assert_int_equal(try_open(hosts, own_ca, why), ERR_INVALID);
+}
+
+static void of_several_hosts_a_read_only_one_is_passed_over(void **state)
+{
+    (void)state;
+    skip_without_localhost();
+    char why[200], hosts[100];
+    struct db *root = database_open();
+    assert_int_equal(db_command(root, "SET GLOBAL read_only = 1"), ERR_OK);
+    snprintf(hosts, sizeof hosts, "%s,%s", host, host);
+    assert_int_equal(try_open(hosts, own_ca, why), ERR_DB_LOST);
+    assert_non_null(strstr(why, "read-only"));
+    if (try_open(host, own_ca, why))
+        fail_msg("%s", why); /* it is the only one: it may become one */
+    assert_int_equal(db_command(root, "SET GLOBAL read_only = 0"), ERR_OK);
+    db_close(&root);
+    if (try_open(hosts, own_ca, why)) fail_msg("%s", why);
+}
+
 static void clear_text_is_refused(void **state)
 {
     (void)state;
@@ -144,6 +180,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_right_server_is_accepted),
         cmocka_unit_test(others_are_refused),
+        cmocka_unit_test(a_dead_host_is_passed_over),
+        cmocka_unit_test(of_several_hosts_a_read_only_one_is_passed_over),
         cmocka_unit_test(clear_text_is_refused),
     };
     return cmocka_run_group_tests(tests, start_server, remove_files);
