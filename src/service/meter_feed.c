@@ -7,6 +7,7 @@
 #include "service/context.h"
 #include "service/token_cache.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 static void key_changed(struct meter *meter, uint64_t id)
@@ -47,7 +48,7 @@ static void hash_appeared(struct meter *meter, const struct feed_row *row)
     if (secret) secret->fresh = false;
 }
 
-/* slug is "kind:period_start" */
+/* slug begins with "kind:period_start" */
 static struct meter_budget *budget_named(const struct meter *meter, const struct feed_row *row)
 {
     const char *colon = strchr(row->slug, ':');
@@ -57,10 +58,20 @@ static struct meter_budget *budget_named(const struct meter *meter, const struct
     return budget_find(meter, &key);
 }
 
-static void budget_asked(struct meter *meter, const struct feed_row *row, uint64_t position)
+/* slug ends with ":node:incarnation" */
+static bool asked_by_self(const struct meter *meter, const struct feed_row *row)
+{
+    int kind;
+    long long period_start;
+    unsigned node, incarnation;
+    return sscanf(row->slug, "%d:%lld:%u:%u", &kind, &period_start, &node, &incarnation) == 4 &&
+           node == meter->node && incarnation == meter->incarnation;
+}
+
+static void budget_asked(struct meter *meter, const struct feed_row *row)
 {
     struct meter_budget *budget = budget_named(meter, row);
-    if (!budget || budget->asked_at == position) return; /* one's own ask */
+    if (!budget || asked_by_self(meter, row)) return;
     budget->release = true;
     budget->asks++;
     lease_refill(meter, budget);
@@ -102,7 +113,7 @@ static void row_apply(struct meter *meter, const struct feed_row *row, uint64_t 
         key_changed(meter, row->subject);
         break;
     case FEED_ASK:
-        budget_asked(meter, row, position);
+        budget_asked(meter, row);
         break;
     case FEED_CLEAR:
         budget = budget_named(meter, row);

@@ -23,8 +23,10 @@ enum feed_kind {
     FEED_TIER = 3,     /* slug */
     FEED_TOKEN = 4,    /* subject: token id */
     FEED_HASH = 5,     /* subject: key id, hash: a lookup hash that now exists */
-    FEED_ASK = 6,      /* subject: budget subject, slug: "kind:period_start"; hand back units */
-    FEED_CLEAR = 7,    /* same shape; units came back: a kept QUOTA_EXCEEDED is void */
+    FEED_ASK = 6,      /* subject: budget subject, slug: "kind:period_start:node:incarnation" of who
+                        * asks; the others hand back units */
+    FEED_CLEAR = 7,    /* the same, slug: "kind:period_start"; units came back: a kept
+                        * QUOTA_EXCEEDED is void */
     FEED_FENCE = 8,    /* subject: node id << 32 | incarnation */
     FEED_IMPORT = 9,   /* subject: key id, imported; slug "source": by a source that is new */
 };

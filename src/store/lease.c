@@ -9,6 +9,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int budget_key_compare(const struct budget_key *a, const struct budget_key *b)
 {
@@ -273,6 +274,16 @@ static enum err takes_write(struct takings *takings)
     return error;
 }
 
+/* Also says who asks: it may come back to the node before the take that made it has answered. */
+static struct feed_row ask_feed(const struct takings *takings, const struct lease_take *take)
+{
+    struct feed_row row = budget_feed(FEED_ASK, &take->key);
+    size_t length = strlen(row.slug);
+    snprintf(row.slug + length, sizeof row.slug - length, ":%u:%u", takings->node,
+             takings->incarnation);
+    return row;
+}
+
 /* The feed's lock is the last of all, so the rows of every take are appended together. */
 static enum err takes_feed(struct takings *takings, int64_t now_ms)
 {
@@ -283,7 +294,8 @@ static enum err takes_feed(struct takings *takings, int64_t now_ms)
         struct lease_take *take = takings->list[i].take;
         if (take->feed == FEED_START) continue;
         from[row_count] = take;
-        rows[row_count++] = budget_feed(take->feed, &take->key);
+        rows[row_count++] =
+            take->feed == FEED_ASK ? ask_feed(takings, take) : budget_feed(take->feed, &take->key);
     }
     if (!row_count) return ERR_OK;
     uint64_t first, tag;

@@ -5,6 +5,8 @@
 
 #include "unit.h"
 
+#include <stdio.h>
+
 /* As a take leaves it whose commit was lost on the way back: the row knows of units, memory does
  * not. */
 static void units_of_a_take_whose_answer_was_lost_are_found_again(void **state)
@@ -138,12 +140,54 @@ static void a_call_answered_503_is_in_no_count(void **state)
     loop_until(only_the_answered_are_counted, NULL);
 }
 
+static void ask_append(uint64_t customer, unsigned node, unsigned incarnation)
+{
+    struct feed_row row = {.kind = FEED_ASK, .subject = customer};
+    snprintf(row.slug, sizeof row.slug, "1:%lld:%u:%u",
+             (long long)period_month_start(clock_wall_ms()), node, incarnation);
+    must(db_begin(db));
+    must(feed_append(db, clock_wall_ms(), &row, 1, NULL, 0, NULL, NULL));
+    must(db_commit(db));
+}
+
+static int64_t unspent_of(uint64_t customer)
+{
+    return number_of("SELECT leased FROM budget WHERE subject = %d", (int)customer) - 1;
+}
+
+static bool is_given_up(void *customer)
+{
+    fold_all();
+    return number_of("SELECT leased FROM budget WHERE subject = %d", *(int *)customer) == 0;
+}
+
+/* The feed may bring the row before the take that made it has answered. */
+static void its_own_ask_is_not_another_nodes(void **state)
+{
+    (void)state;
+    unsigned node, incarnation;
+    for (unsigned key = 10; key <= 11; key++) {
+        key_add(key, "endless");
+        assert_int_equal(verify_until(0, key, 1), VERIFY_VALID);
+    }
+    int64_t unspent = unspent_of(10);
+    assert_true(unspent > 0 && unspent_of(11) > 0);
+    assert_true(meter_identity(services[0].meter, &node, &incarnation));
+    ask_append(10, node, incarnation);
+    ask_append(11, node + 1, incarnation); /* applied after it */
+    loop_until(is_given_up, &(int){11});
+    assert_true(unspent_of(10) >= unspent - 1);
+    ask_append(10, node, incarnation + 1);
+    loop_until(is_given_up, &(int){10});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(units_of_a_take_whose_answer_was_lost_are_found_again),
         cmocka_unit_test(units_that_are_being_handed_back_are_not_spent),
         cmocka_unit_test(a_budget_that_left_memory_knows_what_was_spent),
+        cmocka_unit_test(its_own_ask_is_not_another_nodes),
         cmocka_unit_test(a_call_answered_503_is_in_no_count),
         cmocka_unit_test(a_fenced_node_begins_anew_and_the_sum_is_right),
     };
