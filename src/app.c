@@ -9,6 +9,7 @@
 #include "api/problem.h"
 #include "api/request_log.h"
 #include "api/routes.h"
+#include "api/web.h"
 #include "base/log.h"
 #include "base/secret_file.h"
 #include "conf/settings.h"
@@ -156,6 +157,7 @@ static enum err start_parts(struct app *app, char *error)
     token_cache_reload(service->tokens);
     result = throttle_new(&service->claim_throttle, WRONG_CLAIMS_MINUTE);
     if (!result) result = curl_loop_new(&service->curl, service->loop);
+    if (!result) result = web_new(&service->web, app->settings, error);
     if (!result) result = http_server_new(&app->server, service->loop);
     if (!result) result = start_listeners(app, error);
     if (!result) result = start_mail(app, error);
@@ -394,6 +396,7 @@ static void stop_rest(struct app *app)
     mail_maker_free(&app->service.maker);
     token_cache_free(&app->service.tokens);
     throttle_free(&app->service.claim_throttle);
+    web_free(&app->service.web);
     loop_signal_free(&app->hangup);
     loop_signal_free(&app->interrupt);
     loop_signal_free(&app->terminate);

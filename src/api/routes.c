@@ -26,6 +26,7 @@
 #include "api/usage.h"
 #include "api/verify.h"
 #include "api/verify_batch.h"
+#include "api/web_routes.h"
 #include "conf/settings.h"
 #include "service/context.h"
 #include "service/idempotency.h"
@@ -158,7 +159,7 @@ struct verdict public_handle(struct http_request *request)
 {
     struct http_match match = http_route_find(routes, COUNT_OF(routes), request);
     const struct access *access = match.route ? match.route->context : NULL;
-    if (!access || !access->public) return problem_reply_not_found(request, "call");
+    if (!access || !access->public) return web_handle(request, WEB_ON_PUBLIC);
     answer_by(request, access);
     return auth_none(request, match.route->handler);
 }
@@ -167,7 +168,7 @@ struct verdict api_handle(struct http_request *request)
 {
     struct http_match match = http_route_find(routes, COUNT_OF(routes), request);
     if (!match.route && match.allowed) return problem_reply_method(request, match.allowed);
-    if (!match.route) return problem_reply_not_found(request, "call: see /openapi.json");
+    if (!match.route) return web_handle(request, WEB_ON_API);
     const struct access *access = match.route->context;
     if (access->public) {
         if (request_service(request)->settings->listen.public[0])

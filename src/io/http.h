@@ -40,8 +40,9 @@ struct verdict {
 /* An answer under construction. Zero it, set status, add headers, write the body. */
 struct http_response {
     int status;
-    const char *content_type; /* NULL: no Content-Type */
-    struct span headers;      /* further header lines, each "Name: value\r\n"; must be clean */
+    const char *content_type;  /* NULL: no Content-Type */
+    const char *cache_control; /* NULL: no-store */
+    struct span headers;       /* further header lines, each "Name: value\r\n"; must be clean */
     struct span body;
     bool close; /* Connection: close after it */
 };
@@ -80,7 +81,7 @@ struct span http_header(const struct http_request *request, const char *name);
 /* How many headers have that name. */
 size_t http_header_count(const struct http_request *request, const char *name);
 
-/* Every answer gets Date, Content-Length, X-Request-Id, Cache-Control: no-store by the server.
+/* Every answer gets Date, Content-Length, X-Request-Id, Cache-Control by the server.
  *
  * A request that is pending may be handed to a handler later, from the loop (its token had to be
  * looked up first): on it http_reply answers as http_finish does, and http_pending changes nothing.

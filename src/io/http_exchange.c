@@ -184,10 +184,11 @@ static void answer_write(struct http_exchange *exchange, const struct http_respo
 {
     enum { FIXED = 384 }; /* all lines below but those counted beside it */
     size_t type = response->content_type ? strlen(response->content_type) : 0;
+    size_t cache = response->cache_control ? strlen(response->cache_control) : 0;
     bool bodiless = response->status == 204 || response->status == 304;
     bool silent = bodiless || exchange->request.method == HTTP_M_HEAD;
     size_t body = silent ? 0 : response->body.length;
-    char *start = buf_reserve(out, FIXED + type + response->headers.length + body);
+    char *start = buf_reserve(out, FIXED + type + cache + response->headers.length + body);
     if (!start) return;
     char *at = put_status_line(start, response->status);
     at = put_text(at, http_server_date(exchange->server));
@@ -198,7 +199,9 @@ static void answer_write(struct http_exchange *exchange, const struct http_respo
     }
     at = put_text(at, "X-Request-Id: ");
     at = put_text(at, exchange->request.request_id);
-    at = put_text(at, "\r\nCache-Control: no-store\r\n");
+    at = put_text(at, "\r\nCache-Control: ");
+    at = cache ? put(at, response->cache_control, cache) : put_text(at, "no-store");
+    at = put_text(at, "\r\n");
     if (type) {
         at = put_text(at, "Content-Type: ");
         at = put(at, response->content_type, type);

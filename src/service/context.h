@@ -18,6 +18,7 @@ struct mail_maker;
 struct mailer;
 struct secret_sealer;
 struct throttle;
+struct web;
 
 struct service {
     struct uv_loop_s *loop;
@@ -37,6 +38,7 @@ struct service {
     struct mailer *mailer;           /* service/mailer.h; NULL: no mail */
     const char *base_url;            /* what claim links begin with */
     struct throttle *claim_throttle; /* wrong claim links */
+    struct web *web;                 /* api/web.h: pages */
     bool mails;                      /* mail is sent: changes of keys queue notices of themselves */
     int draining;                    /* set once SIGTERM came: /readyz says no */
     /* Ends the daemon with exit code 1, its reason being logged already. May be NULL. */

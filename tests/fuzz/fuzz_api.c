@@ -1,7 +1,7 @@
 /* Each call of the API and the gateway, from the request to where the database is asked: targets,
  * queries, JSON bodies, headers. The database, the token cache and the meter are replaced at link
  * time (--wrap, tests/programs.cmake): the caller is an admin, jobs are refused, verifies get each
- * code in turn. What must hold: one whole answer, never 500, its body JSON.
+ * code in turn. What must hold: one whole answer, never 500, its body JSON or a page.
  * Input: "METHOD TARGET\n", then lines that begin with A to Z, which become header lines, then the
  * body. $K stands for a key and $T for a token, whose check digits no mutation would hit. */
 #include "api/auth.h"
@@ -9,6 +9,7 @@
 #include "api/gateway.h"
 #include "api/problem.h"
 #include "api/routes.h"
+#include "api/web.h"
 #include "conf/settings.h"
 #include "core/api_key.h"
 #include "service/context.h"
@@ -142,7 +143,9 @@ static struct verdict handle(struct http_request *request)
 static void stand_begin(void)
 {
     char error[SETTINGS_ERROR_SIZE], network_error[NETWORK_ERROR_SIZE];
+    char web_error[TEMPLATE_ERROR_SIZE];
     FUZZ_CHECK(settings_load(&settings, "/dev/null", NULL, 0, error) == ERR_OK);
+    FUZZ_CHECK(web_new(&service.web, &settings, web_error) == ERR_OK);
     FUZZ_CHECK(client_address_trust("10.0.0.0/8", network_error) == ERR_OK);
     FUZZ_CHECK(api_key_make(API_LABEL_TOKEN, token) > 0);
     FUZZ_CHECK(api_key_make(API_LABEL_LIVE, key_text) > 0);
@@ -205,6 +208,13 @@ static bool request_write(struct span input, struct buf *out, bool *to_gateway)
     return true;
 }
 
+/* Pages and their files. */
+static bool is_for_people(struct span head)
+{
+    return memmem(head.data, head.length, "Content-Type: text/", 19) ||
+           memmem(head.data, head.length, "Content-Type: image/", 20);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct buf request, answers;
@@ -223,7 +233,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     }
     FUZZ_CHECK(left.length == 0 && answer.body.length == answer.announced);
     FUZZ_CHECK(answer.status >= 200 && answer.status < 600 && answer.status != 500);
-    if (!answer.body.length) return 0;
+    if (!answer.body.length || is_for_people(answer.head)) return 0;
     json_t *json = json_loadb(answer.body.data, answer.body.length, JSON_REJECT_DUPLICATES, NULL);
     FUZZ_CHECK(json != NULL);
     json_decref(json);

@@ -1,0 +1,84 @@
+/* The table of pages, the claim page, and the files that pages load. Called by api/routes.c for
+ * what is no call; loop thread. What always holds: opening a page changes nothing, and a static
+ * file's name says its content, so that it may be kept for good. */
+#include "api/web_routes.h"
+
+#include "api/auth.h"
+#include "api/problem.h"
+#include "api/web.h"
+#include "api/web_files.h"
+#include "conf/settings.h"
+#include "service/context.h"
+
+#include <string.h>
+
+/* The token is behind the '#' of the link, which no browser sends: there is nothing to read here.
+ */
+static struct verdict handle_claim_page(struct http_request *request)
+{
+    struct web_page page = {.status = 200, .name = "claim", .title = "Your new API key"};
+    return web_reply(request, &page);
+}
+
+static const char *content_type(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    if (strcmp(dot, ".css") == 0) return "text/css; charset=utf-8";
+    if (strcmp(dot, ".js") == 0) return "text/javascript; charset=utf-8";
+    return "image/svg+xml";
+}
+
+static struct verdict not_found(struct http_request *request, const char *what)
+{
+    struct problem problem = {0};
+    enum err denied = problem_set(&problem, 404, "not_found",
+                                  "There is nothing at this address. Look at the link again.");
+    (void)denied;
+    if (web_wants_page(request)) return web_reply_problem(request, &problem, 0);
+    return problem_reply_not_found(request, what);
+}
+
+static struct verdict handle_static(struct http_request *request)
+{
+    const struct web_file *file = NULL;
+    struct span name = span_of(request->path.data + 1, request->path.length - 1);
+    for (size_t i = 0; i < web_file_count && !file; i++)
+        if (span_is(name, web_files[i].name)) file = &web_files[i];
+    if (!file) return not_found(request, "file");
+    struct http_response response = {.status = 200,
+                                     .content_type = content_type(file->name),
+                                     .cache_control = "public, max-age=31536000, immutable",
+                                     .headers =
+                                         SPAN("Content-Security-Policy: default-src 'none'\r\n"
+                                              "X-Content-Type-Options: nosniff\r\n"
+                                              "Cross-Origin-Resource-Policy: same-origin\r\n"),
+                                     .body = span_of(file->text, file->length)};
+    return http_reply(request, &response);
+}
+
+static const enum web_side for_customers = WEB_ON_PUBLIC;
+static const enum web_side everywhere = WEB_ON_API | WEB_ON_PUBLIC;
+
+static const struct http_route routes[] = {
+    {HTTP_M_GET, "/claim", handle_claim_page, &for_customers},
+    {HTTP_M_GET, "/static/{name}", handle_static, &everywhere},
+};
+
+struct verdict web_handle(struct http_request *request, enum web_side side)
+{
+    const struct service *service = request->listener_context;
+    struct http_match match = http_route_find(routes, COUNT_OF(routes), request);
+    bool alone = !service->settings->listen.public[0];
+    const char *what = side == WEB_ON_API ? "call: see /openapi.json" : "call";
+    if (!match.route && match.allowed) {
+        struct problem problem = {0};
+        enum err denied = problem_set(&problem, 405, "method_not_allowed", "A page is only read.");
+        (void)denied;
+        if (web_wants_page(request)) return web_reply_problem(request, &problem, match.allowed);
+        return problem_reply_method(request, match.allowed);
+    }
+    if (!match.route) return not_found(request, what);
+    unsigned on = *(const enum web_side *)match.route->context;
+    if (!(on & side) && !alone) return not_found(request, what);
+    return auth_none(request, match.route->handler);
+}
