@@ -20,7 +20,8 @@ from pathlib import Path
 
 from daemon import Answer, wait_for
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "gateways.md"
+SOURCE = Path(__file__).resolve().parents[2]
+PAGE = SOURCE / "docs" / "gateways.md"
 BLOCK = re.compile(r"<!-- (tested|not run): (\S+) -->\n```\w+\n(.*?)^```$", re.S | re.M)
 
 
@@ -48,8 +49,10 @@ def own_addresses():
 
 
 def find_program(name):
-    """Debian keeps nginx and haproxy in /usr/sbin, which not every user's PATH has."""
-    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    """Debian keeps nginx and haproxy in /usr/sbin, which not every user's PATH has; what no Debian has is
+    put into build/tools by scripts/dependencies."""
+    places = [os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin", str(SOURCE / "build/tools/bin")]
+    return shutil.which(name, path=":".join(places))
 
 
 class App:
