@@ -8,6 +8,7 @@
 #include "tools.h"
 
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -15,7 +16,13 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-enum { SETS_MAX = 64, SCOPES_TEXT_MAX = 256, OPTION_BASE = 1000, FILES_WANTED = 65536 };
+enum {
+    SETS_MAX = 64,
+    SCOPES_TEXT_MAX = 256,
+    OPTION_BASE = 1000,
+    FILES_WANTED = 65536,
+    LARGE_BLOCK = 1 << 20
+};
 
 enum option_id {
     OPTION_HELP = OPTION_BASE,
@@ -238,6 +245,9 @@ static enum exit_code run_command(const struct command *command, const struct ar
         return EXIT_CODE_FAILED;
     }
     forbid_cores(&settings);
+    /* Large blocks go back to the system when they are freed. Unless it is told so, malloc keeps
+     * more and more of what a large fold had needed, in the thread that folded. */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
     raise_file_limit();
     if (!command->own_settings) log_set_level((enum log_level)settings.log.level);
     enum exit_code code = EXIT_CODE_FAILED;
