@@ -22,6 +22,8 @@
 #include "service/committer.h"
 #include "service/context.h"
 #include "service/mail_maker.h"
+#include "service/mail_report.h"
+#include "service/mail_template.h"
 #include "service/mailer.h"
 #include "service/meter.h"
 #include "service/rotator.h"
@@ -72,7 +74,8 @@ static void on_signal(void *context)
 /* A unit that is started after this one may verify at once. */
 static void on_serving(void *context)
 {
-    (void)context;
+    struct app *app = context;
+    mail_report_templates(&app->service);
     notify_ready();
 }
 
@@ -132,8 +135,8 @@ static enum err start_mail(struct app *app, char *error)
     struct service *service = &app->service;
     base_url_init(app);
     if (!app->settings->mail.url[0]) return ERR_OK;
-    enum err result =
-        mail_maker_new(&service->maker, app->settings, service->keyring, service->base_url);
+    enum err result = mail_maker_new(&service->maker, app->settings, service->keyring,
+                                     service->templates, service->base_url);
     if (!result) result = mailer_new(&service->mailer, service, error);
     if (result) return result;
     secret_mail_init(&app->secret_mail, service);
@@ -150,6 +153,7 @@ static enum err start_parts(struct app *app, char *error)
     if (!result) result = loop_signal_new(&app->terminate, service->loop, SIGTERM, on_signal, app);
     if (!result) result = loop_signal_new(&app->interrupt, service->loop, SIGINT, on_signal, app);
     if (!result) result = loop_signal_new(&app->hangup, service->loop, SIGHUP, on_signal, app);
+    if (!result) result = mail_templates_new(&service->templates, app->settings->mail.templates);
     if (!result) result = open_state(app, error);
     if (!result) result = start_pools(app);
     if (!result) result = token_cache_new(&service->tokens, service);
@@ -397,6 +401,7 @@ static void stop_rest(struct app *app)
     token_cache_free(&app->service.tokens);
     throttle_free(&app->service.claim_throttle);
     web_free(&app->service.web);
+    mail_templates_free(&app->service.templates);
     loop_signal_free(&app->hangup);
     loop_signal_free(&app->interrupt);
     loop_signal_free(&app->terminate);

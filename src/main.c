@@ -68,7 +68,7 @@ static const char usage[] =
     "                            run it with a private database, a token and a key, for trying\n"
     "  migrate up                bring the database's schema to this version\n"
     "  migrate status            show the schema's version; exit 1 when it is not this one\n"
-    "  config check              check the settings\n"
+    "  config check              check the settings and the texts of mails\n"
     "  config show               show every setting, its value and what is allowed\n"
     "  token create --scope SCOPE[,SCOPE] [--name TEXT]\n"
     "                            make a service token; the token alone goes to standard output\n"
@@ -127,8 +127,9 @@ static enum exit_code run_config_check(const struct settings *settings,
         fprintf(stderr, "keymeterd: %s\n", error);
         return EXIT_CODE_FAILED;
     }
-    puts("ok");
-    return EXIT_CODE_OK;
+    enum exit_code code = tool_templates_check(settings);
+    if (code == EXIT_CODE_OK) puts("ok");
+    return code;
 }
 
 static enum exit_code run_config_show(const struct settings *settings,

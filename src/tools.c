@@ -9,6 +9,7 @@
 #include "core/api_key.h"
 #include "crypto/key_hash.h"
 #include "crypto/keyring.h"
+#include "service/mail_template.h"
 #include "startup.h"
 #include "store/feed.h"
 #include "store/migrate.h"
@@ -82,6 +83,18 @@ enum exit_code tool_migrate_up(const struct settings *settings)
 enum exit_code tool_migrate_status(const struct settings *settings)
 {
     return with_migrations(settings, migrate_status);
+}
+
+enum exit_code tool_templates_check(const struct settings *settings)
+{
+    struct mail_templates *templates;
+    const char *const *faults;
+    if (mail_templates_new(&templates, settings->mail.templates)) return fail("no memory");
+    size_t count = mail_templates_faults(templates, &faults);
+    for (size_t i = 0; i < count; i++)
+        fprintf(stderr, "keymeterd: %s\n", faults[i]);
+    mail_templates_free(&templates);
+    return count ? EXIT_CODE_FAILED : EXIT_CODE_OK;
 }
 
 static enum err insert_token(struct db *db, const struct token_row *row)

@@ -17,6 +17,8 @@ enum exit_code { EXIT_CODE_OK = 0, EXIT_CODE_FAILED = 1, EXIT_CODE_USAGE = 2 };
 
 enum exit_code tool_migrate_up(const struct settings *settings);
 enum exit_code tool_migrate_status(const struct settings *settings);
+/* Whether the operator's texts of mails can be used; tells each that cannot. */
+enum exit_code tool_templates_check(const struct settings *settings);
 /* Scopes as words between commas or spaces. The secret goes to standard output, alone. */
 enum exit_code tool_token_create(const struct settings *settings, const char *name,
                                  const char *scopes);

@@ -11,6 +11,7 @@ struct db_config;
 struct db_pool;
 struct curl_loop;
 struct keyring;
+struct mail_templates;
 struct meter;
 struct token_cache;
 struct rotator;
@@ -34,13 +35,14 @@ struct service {
     /* What encrypts new secrets to their recipients (service/secret_sealer.h); NULL: claim links.
      */
     const struct secret_sealer *sealer;
-    struct mail_maker *maker;        /* service/mail_maker.h; NULL: no mail */
-    struct mailer *mailer;           /* service/mailer.h; NULL: no mail */
-    const char *base_url;            /* what claim links begin with */
-    struct throttle *claim_throttle; /* wrong claim links */
-    struct web *web;                 /* api/web.h: pages */
-    bool mails;                      /* mail is sent: changes of keys queue notices of themselves */
-    int draining;                    /* set once SIGTERM came: /readyz says no */
+    struct mail_templates *templates; /* service/mail_template.h; any thread, never changes */
+    struct mail_maker *maker;         /* service/mail_maker.h; NULL: no mail */
+    struct mailer *mailer;            /* service/mailer.h; NULL: no mail */
+    const char *base_url;             /* what claim links begin with */
+    struct throttle *claim_throttle;  /* wrong claim links */
+    struct web *web;                  /* api/web.h: pages */
+    bool mails;   /* mail is sent: changes of keys queue notices of themselves */
+    int draining; /* set once SIGTERM came: /readyz says no */
     /* Ends the daemon with exit code 1, its reason being logged already. May be NULL. */
     void (*give_up)(void *context);
     /* Called once, when verifying works for the first time. May be NULL. */

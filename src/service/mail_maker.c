@@ -5,14 +5,18 @@
 #include "service/mail_maker.h"
 
 #include "base/codec.h"
+#include "base/json.h"
+#include "base/log.h"
 #include "conf/settings.h"
 #include "crypto/envelope.h"
+#include "io/db.h"
 #include "service/mail_compose.h"
 #include "service/mail_context.h"
 #include "service/mail_expand.h"
 #include "service/mail_house.h"
 #include "service/mail_template.h"
 #include "service/notice.h"
+#include "store/alert.h"
 #include "store/customer.h"
 #include "store/customer_keys.h"
 #include "store/customer_view.h"
@@ -28,7 +32,7 @@ struct mail_maker {
     const struct keyring *keyring;
     const char *base_url;
     struct mail_house house;
-    struct mail_templates *templates;
+    const struct mail_templates *templates;
     char outer_subject[TEXT_SIZE];
     pthread_mutex_t mutex; /* of what follows */
     struct mail_sealer *sealers[SEALERS_KEPT];
@@ -122,6 +126,9 @@ static enum err making_render(struct making *making, struct span stored, const c
         error = mail_render(maker->templates, making->kind, maker->house.language, context,
                             &making->text);
     mail_context_free(&context);
+    if (!error && making->text.fault[0])
+        log_event(LOG_WARN, "mail_template_failed", "%s; the built-in text was sent instead",
+                  making->text.fault);
     return error;
 }
 
@@ -266,13 +273,35 @@ static enum err row_make(struct making *making, struct db *db, const struct outb
     return error == ERR_INVALID ? refuse_fault(making, out) : error;
 }
 
+/* The mail goes out all the same, so the alert may be missed: the next one of its kind raises it.
+ */
+static void template_alert(struct db *db, const struct making *making)
+{
+    char subject[64];
+    CLEANUP(buf_done) struct buf detail = {0};
+    snprintf(subject, sizeof subject, "mail/%s", mail_kind_name(making->kind));
+    json_open(&detail, NULL, '{');
+    json_put_string(&detail, "fault", making->text.fault);
+    json_close(&detail, '}');
+    buf_add_char(&detail, '\0');
+    enum err error = detail.failed ? ERR_NO_MEMORY : db_begin(db);
+    if (!error)
+        error = alert_raise(db, ALERT_MAIL_TEMPLATES, subject, 0, detail.data, making->now_ms);
+    if (!error) error = db_commit(db);
+    if (!error) return;
+    db_rollback(db);
+    log_event(LOG_WARN, "alert_failed", "mail_templates: %s", err_name(error));
+}
+
 enum err mail_make(struct mail_maker *maker, struct db *db, const struct outbox_mail *mail,
                    int64_t now_ms, struct made_mail *out)
 {
     struct making making CLEANUP(making_done) = {
         .maker = maker, .id = mail->row.id, .date_ms = mail->row.queued_at, .now_ms = now_ms};
     *out = (struct made_mail){.message = {.limit = MAIL_MESSAGE_MAX, .wipe = true}};
-    return row_make(&making, db, &mail->row, out);
+    enum err error = row_make(&making, db, &mail->row, out);
+    if (!error && making.text.fault[0]) template_alert(db, &making);
+    return error;
 }
 
 void made_mail_done(struct made_mail *mail)
@@ -318,24 +347,24 @@ enum err mail_maker_seal(struct mail_maker *maker, struct db *db, struct notice 
 /* ---- the maker ---- */
 
 enum err mail_maker_new(struct mail_maker **out, const struct settings *settings,
-                        const struct keyring *keyring, const char *base_url)
+                        const struct keyring *keyring, const struct mail_templates *templates,
+                        const char *base_url)
 {
     struct mail_maker *maker = calloc(1, sizeof *maker);
     *out = NULL;
     if (!maker) return ERR_NO_MEMORY;
     maker->keyring = keyring;
     maker->base_url = base_url;
+    maker->templates = templates;
     mail_house_init(&maker->house, settings);
     snprintf(maker->outer_subject, sizeof maker->outer_subject, "A message from %.200s",
              maker->house.product);
     /* Tried at the start: a library that must not be used is no surprise of the first mail. */
     enum err error = mail_sealer_new(&maker->sealers[0]);
     if (!error) maker->sealer_count = 1;
-    if (!error) error = mail_templates_new(&maker->templates, settings->mail.templates);
     if (!error && pthread_mutex_init(&maker->mutex, NULL)) error = ERR_NO_MEMORY;
     if (error) {
         mail_sealer_free(&maker->sealers[0]);
-        mail_templates_free(&maker->templates);
         free(maker);
         return error;
     }
@@ -348,7 +377,6 @@ void mail_maker_free(struct mail_maker **maker)
     if (!*maker) return;
     for (unsigned i = 0; i < (*maker)->sealer_count; i++)
         mail_sealer_free(&(*maker)->sealers[i]);
-    mail_templates_free(&(*maker)->templates);
     pthread_mutex_destroy(&(*maker)->mutex);
     free(*maker);
     *maker = NULL;
@@ -357,9 +385,4 @@ void mail_maker_free(struct mail_maker **maker)
 const struct mail_house *mail_maker_house(const struct mail_maker *maker)
 {
     return &maker->house;
-}
-
-const struct mail_templates *mail_maker_templates(const struct mail_maker *maker)
-{
-    return maker->templates;
 }

@@ -27,11 +27,11 @@ enum { MAKER_REASON_SIZE = 200 };
 
 /* Where mail.url is set. All must outlive it; `base_url` is what claim links begin with. */
 MUST_USE enum err mail_maker_new(struct mail_maker **out, const struct settings *settings,
-                                 const struct keyring *keyring, const char *base_url);
+                                 const struct keyring *keyring,
+                                 const struct mail_templates *templates, const char *base_url);
 void mail_maker_free(struct mail_maker **maker); /* accepts NULL */
 /* For as long as it lives; any thread. */
 const struct mail_house *mail_maker_house(const struct mail_maker *maker);
-const struct mail_templates *mail_maker_templates(const struct mail_maker *maker);
 
 struct made_mail {
     char to[MAILBOX_ADDRESS_SIZE];

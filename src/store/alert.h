@@ -17,6 +17,7 @@ struct db;
 #define ALERT_ROTATION_POSTPONED  "rotation_postponed"  /* key_… */
 #define ALERT_CLAIM_UNCLAIMED     "claim_unclaimed"     /* key_… */
 #define ALERT_NOTIFICATION_FAILED "notification_failed" /* ntf_… */
+#define ALERT_MAIL_TEMPLATES      "mail_templates"      /* node/<name>, mail/<kind> */
 
 struct alert_row {
     uint64_t id, customer_id; /* customer_id 0: none */
