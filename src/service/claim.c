@@ -26,17 +26,17 @@ enum {
     RESEND_NUMBER = 1000000
 }; /* mails of this kind that are no daily reminder count from here */
 
-enum err claim_issue(struct db *db, struct operation *operation, uint64_t key_id,
-                     uint32_t generation, struct secret **token)
+enum err claim_make(const struct operation *operation, uint64_t key_id, uint32_t generation,
+                    struct claim_row *row, struct secret **token)
 {
-    struct claim_row row = {
+    *row = (struct claim_row){
         .key_id = key_id, .generation = generation, .issued_at = operation->now_ms};
     secret_free(token);
     *token = secret_new(API_KEY_TEXT_SIZE);
     if (!*token) return ERR_NO_MEMORY;
     (*token)->length = api_key_make(CLAIM_LABEL, (*token)->text);
-    key_hash(operation->service->keyring, secret_span(*token), row.hash);
-    return claim_insert(db, &row);
+    key_hash(operation->service->keyring, secret_span(*token), row->hash);
+    return ERR_OK;
 }
 
 /* ---- revealing ---- */
@@ -202,6 +202,7 @@ static enum err resend(struct db *db, struct key_change *change, const struct ap
     struct customer_name name = {.id = row->customer_id};
     struct customer_row customer;
     struct rotation_secret old, next;
+    struct claim_row link;
     struct secret *token = NULL;
     struct notice notice CLEANUP(notice_done) = {.kind = "claim_reminder",
                                                  .customer = &customer,
@@ -209,7 +210,8 @@ static enum err resend(struct db *db, struct key_change *change, const struct ap
                                                  .number = RESEND_NUMBER + number};
     enum err error = customer_find(db, &name, &change->arena, &customer);
     if (!error) error = rotation_secrets(db, row->id, row->secret_version, &old, &next);
-    if (!error) error = claim_issue(db, operation, row->id, row->secret_version, &token);
+    if (!error) error = claim_make(operation, row->id, row->secret_version, &link, &token);
+    if (!error) error = claim_insert(db, &link, 1);
     if (error) return error;
     notice_open(&notice, row, old.start);
     json_put_i64(&notice.context, "issued_at", operation->now_ms);

@@ -6,11 +6,12 @@
 
 #include "base/secret.h"
 #include "service/key_change.h"
+#include "store/claim.h"
 
-/* A new link to the secret that follows `generation`; *token is its text, in guarded memory. On the
- * committer's thread, under the key's lock. */
-MUST_USE enum err claim_issue(struct db *db, struct operation *operation, uint64_t key_id,
-                              uint32_t generation, struct secret **token);
+/* A new link to the secret that follows `generation`: its row, which is to be inserted under the
+ * key's lock, and its text in guarded memory. */
+MUST_USE enum err claim_make(const struct operation *operation, uint64_t key_id,
+                             uint32_t generation, struct claim_row *row, struct secret **token);
 
 /* What becomes of the secret that is replaced; start "": it has ended already. */
 struct claim_old {

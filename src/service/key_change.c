@@ -37,8 +37,8 @@ enum err key_change_tier(struct db *db, uint64_t customer_id, struct arena *aren
     return error ? error : tier_row_find(db, span_text(entitlement.tier), tier);
 }
 
-enum err key_change_add(struct db *db, struct operation *operation, const struct api_key_row *row,
-                        const struct secret *secret, struct key_secret_row *made)
+void key_change_secret(struct operation *operation, const struct api_key_row *row,
+                       const struct secret *secret, struct key_secret_row *made)
 {
     const struct keyring *keyring = operation->service->keyring;
     *made = (struct key_secret_row){.id = id_new(),
@@ -51,7 +51,13 @@ enum err key_change_add(struct db *db, struct operation *operation, const struct
     key_fingerprint(made->hash, made->fingerprint);
     api_key_start(secret_span(secret), made->start);
     operation_feed_hash(operation, row->id, made->hash);
-    return key_secret_insert(db, made);
+}
+
+enum err key_change_add(struct db *db, struct operation *operation, const struct api_key_row *row,
+                        const struct secret *secret, struct key_secret_row *made)
+{
+    key_change_secret(operation, row, secret, made);
+    return key_secret_insert(db, made, 1);
 }
 
 enum err key_change_mint(struct db *db, struct operation *operation, const struct api_key_row *row,

@@ -56,35 +56,48 @@ static enum err recipient_seal(const struct keyring *keyring, const struct custo
     return error;
 }
 
-enum err notice_queue(struct db *db, struct operation *operation, struct notice *notice,
-                      uint64_t *mail_id)
+static bool copy(struct arena *arena, struct span from, struct span *to)
+{
+    *to = span_of(arena_copy(arena, from), from.length);
+    return to->data != NULL;
+}
+
+enum err notice_write(const struct operation *operation, struct notice *notice, struct arena *arena,
+                      struct outbox_row *row)
 {
     const struct keyring *keyring = operation->service->keyring;
     struct buf recipient CLEANUP(buf_done) = {0}, token CLEANUP(buf_done) = {0};
-    struct outbox_row row = {.id = notice->id ? notice->id : id_new(),
-                             .kind = notice->kind,
-                             .subject = notice->key_id ? notice->key_id : notice->customer->id,
-                             .generation = notice->generation,
-                             .number = notice->number,
-                             .recipient = notice->customer->email_index,
-                             .customer_id = notice->customer->id,
-                             .key_id = notice->key_id,
-                             .body = notice->body,
-                             .queued_at = operation->now_ms};
-    enum err error = recipient_seal(keyring, notice->customer, row.id, &recipient);
+    *row = (struct outbox_row){.id = notice->id ? notice->id : id_new(),
+                               .kind = notice->kind,
+                               .subject = notice->key_id ? notice->key_id : notice->customer->id,
+                               .generation = notice->generation,
+                               .number = notice->number,
+                               .recipient = notice->customer->email_index,
+                               .customer_id = notice->customer->id,
+                               .key_id = notice->key_id,
+                               .body = notice->body,
+                               .queued_at = operation->now_ms};
+    enum err error = recipient_seal(keyring, notice->customer, row->id, &recipient);
     if (!error && notice->token.data)
-        error = envelope_seal(keyring, OUTBOX_TOKEN, row.id, notice->token, &token);
+        error = envelope_seal(keyring, OUTBOX_TOKEN, row->id, notice->token, &token);
     if (error) return error;
-    if (!notice->body.data) {
-        notice_context(notice);
-        buf_add_char(&notice->context, '\0');
-        row.context = notice->context.data;
-    }
-    if (notice->context.failed) return ERR_NO_MEMORY;
-    row.recipient_sealed = buf_span(&recipient);
-    if (token.length) row.token_sealed = buf_span(&token);
+    bool whole = copy(arena, buf_span(&recipient), &row->recipient_sealed);
+    if (whole && token.length) whole = copy(arena, buf_span(&token), &row->token_sealed);
+    if (!whole) return ERR_NO_MEMORY;
+    if (row->body.data) return ERR_OK;
+    row->context = arena_copy(arena, notice_context(notice));
+    return row->context && !notice->context.failed ? ERR_OK : ERR_NO_MEMORY;
+}
+
+enum err notice_queue(struct db *db, struct operation *operation, struct notice *notice,
+                      uint64_t *mail_id)
+{
+    struct arena arena CLEANUP(arena_done) = {0};
+    struct outbox_row row;
+    enum err error = notice_write(operation, notice, &arena, &row);
+    if (error) return error;
     if (mail_id) *mail_id = row.id;
-    return outbox_insert(db, &row);
+    return outbox_insert(db, &row, 1);
 }
 
 enum err notice_tell(struct db *db, struct operation *operation, struct notice *notice,

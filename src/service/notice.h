@@ -11,9 +11,11 @@
 #include <stdint.h>
 
 struct api_key_row;
+struct arena;
 struct customer_row;
 struct db;
 struct operation;
+struct outbox_row;
 
 /* One mail. `context` is a JSON object begun with notice_open (or empty, with a body): notice_queue
  * closes it. In it times are wall ms, durations seconds, the names those of the kind's templates;
@@ -35,6 +37,10 @@ void notice_open(struct notice *notice, const struct api_key_row *key, const cha
 void notice_done(struct notice *notice);
 /* The context, closed. */
 struct span notice_context(struct notice *notice);
+/* The mail's row, which is to be inserted; what it points to is in the arena or the notice's own
+ * (customer, body). ERR_NOT_FOUND: the customer has no address. */
+MUST_USE enum err notice_write(const struct operation *operation, struct notice *notice,
+                               struct arena *arena, struct outbox_row *row);
 /* Inside a transaction; *mail_id (may be NULL) gets its id. ERR_NOT_FOUND: the customer has no
  * address. ERR_EXISTS: it was queued before. */
 MUST_USE enum err notice_queue(struct db *db, struct operation *operation, struct notice *notice,

@@ -146,7 +146,7 @@ static enum err notice_again(struct db *db, struct rotation_row *rotate, int64_t
                                   .look_at = notice_at,
                                   .created_at = now_ms};
     enum err error = rotation_remove(db, rotate);
-    return error ? error : rotation_put(db, &notice);
+    return error ? error : rotation_put(db, &notice, 1);
 }
 
 static enum err move_step(struct db *db, struct rotation_row *step, int64_t rotates_at,

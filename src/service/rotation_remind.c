@@ -12,19 +12,19 @@
 
 #include <stdio.h>
 
-enum err rotation_remind_begin(struct db *db, const struct rotation_row *retirement, int64_t now_ms)
+void rotation_remind_begin(struct rotation_work *work, const struct rotation_row *retirement)
 {
+    int64_t now_ms = work->operation.now_ms;
     struct rotation_row row = {.key_id = retirement->key_id,
                                .generation = retirement->generation,
                                .step = ROTATION_REMIND,
                                .due_at = now_ms + DAY_MS,
                                .look_at = now_ms + DAY_MS,
                                .created_at = now_ms};
-    return rotation_put(db, &row);
+    rotation_work_put(work, &row);
 }
 
-static enum err remind_claim(struct db *db, struct rotation_work *work,
-                             const struct rotation_row *retirement)
+static enum err remind_claim(struct rotation_work *work, const struct rotation_row *retirement)
 {
     struct secret *token = NULL;
     struct notice notice CLEANUP(notice_done) = {.kind = "claim_reminder",
@@ -32,15 +32,15 @@ static enum err remind_claim(struct db *db, struct rotation_work *work,
                                                  .generation = work->row.generation,
                                                  .number =
                                                      (uint32_t)(work->row.step - ROTATION_REMIND)};
-    enum err error = claim_issue(db, &work->operation, work->key.id, work->row.generation, &token);
+    enum err error = rotation_work_link(work, &token);
     if (error) return error;
-    notice_open(&notice, &work->key, work->old.start);
+    notice_open(&notice, &work->key, work->state.old.start);
     json_put_i64(&notice.context, "issued_at", retirement->created_at);
-    if (work->tier.tier.on_unclaimed == ON_UNCLAIMED_RETIRE)
+    if (work->tier->on_unclaimed == ON_UNCLAIMED_RETIRE)
         json_put_i64(&notice.context, "old_ends_at",
-                     retirement->created_at + work->tier.tier.max_overlap_days * DAY_MS);
+                     retirement->created_at + work->tier->max_overlap_days * DAY_MS);
     notice.token = secret_span(token);
-    error = notice_queue(db, &work->operation, &notice, NULL);
+    error = rotation_work_mail(work, &notice, NULL);
     secret_free(&token);
     return error == ERR_NOT_FOUND ? ERR_OK : error;
 }
@@ -63,8 +63,7 @@ static void network_put(struct buf *out, const struct rotation_secret *secret)
     json_close(out, ']');
 }
 
-static enum err remind_old(struct db *db, struct rotation_work *work,
-                           const struct rotation_row *retirement)
+static enum err remind_old(struct rotation_work *work, const struct rotation_row *retirement)
 {
     char shown[16];
     struct notice notice CLEANUP(notice_done) = {.kind = "old_secret_in_use",
@@ -72,36 +71,33 @@ static enum err remind_old(struct db *db, struct rotation_work *work,
                                                  .generation = work->row.generation,
                                                  .number =
                                                      (uint32_t)(work->row.step - ROTATION_REMIND)};
-    notice_open(&notice, &work->key, work->old.start);
-    snprintf(shown, sizeof shown, "%.10s...", work->next.start);
+    notice_open(&notice, &work->key, work->state.old.start);
+    snprintf(shown, sizeof shown, "%.10s...", work->state.next.start);
     json_put_string(&notice.context, "new_key_start", shown);
     json_put_i64(&notice.context, "old_ends_at", retirement->due_at);
-    network_put(&notice.context, &work->old);
-    enum err error = notice_queue(db, &work->operation, &notice, NULL);
+    network_put(&notice.context, &work->state.old);
+    enum err error = rotation_work_mail(work, &notice, NULL);
     return error == ERR_NOT_FOUND ? ERR_OK : error;
 }
 
 enum err rotation_remind(struct db *db, struct rotation_work *work)
 {
-    struct rotation_row retirement;
-    int64_t now_ms = work->operation.now_ms;
-    enum err error =
-        rotation_lock(db, work->key.id, work->row.generation, ROTATION_RETIRE, &retirement);
-    if (error == ERR_NOT_FOUND) return rotation_remove(db, &work->row);
-    if (error) return error;
-    int64_t ends_at = retirement.due_at;
-    bool claimed = work->next.there, goes_on = true;
+    const struct rotation_row *retirement = &work->state.retirement;
+    int64_t now_ms = work->operation.now_ms, ends_at = retirement->due_at;
+    bool claimed = work->state.next.there, goes_on = true;
+    enum err error = ERR_OK;
+    if (!retirement->key_id) return rotation_work_drop(db, work);
     if (!claimed) {
-        ends_at = retirement.created_at + work->tier.tier.max_overlap_days * DAY_MS;
+        ends_at = retirement->created_at + work->tier->max_overlap_days * DAY_MS;
         goes_on = now_ms < ends_at;
-        if (goes_on) error = remind_claim(db, work, &retirement);
+        if (goes_on) error = remind_claim(work, retirement);
     } else if (ends_at) {
         goes_on = now_ms < ends_at;
-        bool used = work->old.last_used_at > work->row.created_at;
-        if (goes_on && used) error = remind_old(db, work, &retirement);
+        bool used = work->state.old.last_used_at > work->row.created_at;
+        if (goes_on && used) error = remind_old(work, retirement);
     }
-    if (!error) error = rotation_work_finish(db, work, ROTATION_HIDDEN);
     if (error) return error;
+    rotation_work_finish(work, ROTATION_HIDDEN);
     work->did = ROTATION_REMIND;
     if (!goes_on) return ERR_OK;
     struct rotation_row next = {.key_id = work->key.id,
@@ -110,24 +106,26 @@ enum err rotation_remind(struct db *db, struct rotation_work *work)
                                 .due_at = now_ms + DAY_MS,
                                 .look_at = now_ms + DAY_MS,
                                 .created_at = now_ms};
-    return rotation_put(db, &next);
+    rotation_work_put(work, &next);
+    return ERR_OK;
 }
 
-enum err rotation_expiring(struct db *db, struct rotation_work *work)
+enum err rotation_expiring(struct rotation_work *work)
 {
     int64_t now_ms = work->operation.now_ms;
     struct notice notice CLEANUP(notice_done) = {
         .kind = "expiring", .customer = &work->customer, .number = work->row.number};
     enum err error = ERR_OK;
     if (work->key.expires_at > now_ms) {
-        notice_open(&notice, &work->key, work->old.start);
+        notice_open(&notice, &work->key, work->state.old.start);
         json_put_i64(&notice.context, "expires_at", work->key.expires_at);
-        if (work->old.last_used_at)
-            json_put_i64(&notice.context, "last_used_at", work->old.last_used_at);
-        error = notice_queue(db, &work->operation, &notice, NULL);
+        if (work->state.old.last_used_at)
+            json_put_i64(&notice.context, "last_used_at", work->state.old.last_used_at);
+        error = rotation_work_mail(work, &notice, NULL);
         if (error == ERR_NOT_FOUND) error = ERR_OK;
     }
     if (error) return error;
     work->did = ROTATION_EXPIRING;
-    return rotation_work_finish(db, work, ROTATION_HIDDEN);
+    rotation_work_finish(work, ROTATION_HIDDEN);
+    return ERR_OK;
 }

@@ -7,19 +7,27 @@
 #include "store/claim.h"
 #include "store/rotation.h"
 
+bool rotation_rows_notice(const struct api_key_row *row, const struct tier *tier, int64_t issued_at,
+                          struct rotation_row *notice)
+{
+    if (!row->rotates_at || row->rotation_off) return false;
+    int64_t at = rotation_notice_at(tier, row->rotates_at, issued_at);
+    *notice = (struct rotation_row){.key_id = row->id,
+                                    .generation = row->secret_version,
+                                    .step = ROTATION_NOTICE,
+                                    .status = ROTATION_SCHEDULED,
+                                    .due_at = at,
+                                    .look_at = at,
+                                    .created_at = issued_at};
+    return true;
+}
+
 enum err rotation_rows_begin(struct db *db, const struct api_key_row *row, const struct tier *tier,
                              int64_t issued_at)
 {
-    if (!row->rotates_at || row->rotation_off) return ERR_OK;
-    int64_t at = rotation_notice_at(tier, row->rotates_at, issued_at);
-    struct rotation_row notice = {.key_id = row->id,
-                                  .generation = row->secret_version,
-                                  .step = ROTATION_NOTICE,
-                                  .status = ROTATION_SCHEDULED,
-                                  .due_at = at,
-                                  .look_at = at,
-                                  .created_at = issued_at};
-    return rotation_put(db, &notice);
+    struct rotation_row notice;
+    if (!rotation_rows_notice(row, tier, issued_at, &notice)) return ERR_OK;
+    return rotation_put(db, &notice, 1);
 }
 
 enum err rotation_rows_expiry(struct db *db, const struct api_key_row *row, const struct tier *tier,
@@ -37,7 +45,7 @@ enum err rotation_rows_expiry(struct db *db, const struct api_key_row *row, cons
                                   .due_at = at,
                                   .look_at = at,
                                   .created_at = now_ms};
-    return rotation_put(db, &notice);
+    return rotation_put(db, &notice, 1);
 }
 
 enum err rotation_rows_replace(struct db *db, const struct api_key_row *row, int64_t ends_at,
@@ -52,7 +60,7 @@ enum err rotation_rows_replace(struct db *db, const struct api_key_row *row, int
                                       .created_at = now_ms};
     enum err error = rotation_drop(db, row->id, ROTATION_DROP_SECRETS);
     if (!error) error = claim_end(db, row->id, now_ms);
-    return error ? error : rotation_put(db, &retirement);
+    return error ? error : rotation_put(db, &retirement, 1);
 }
 
 enum err rotation_rows_end(struct db *db, const struct api_key_row *row, int64_t now_ms)

@@ -6,12 +6,17 @@
 #include "base/compiler.h"
 #include "base/err.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct api_key_row;
 struct db;
+struct rotation_row;
 struct tier;
 
+/* The row of the current secret's notice; false: it does not rotate by itself. */
+MUST_USE bool rotation_rows_notice(const struct api_key_row *row, const struct tier *tier,
+                                   int64_t issued_at, struct rotation_row *notice);
 /* The current secret's life begins: its notice is scheduled, if row->rotates_at says so. */
 MUST_USE enum err rotation_rows_begin(struct db *db, const struct api_key_row *row,
                                       const struct tier *tier, int64_t issued_at);

@@ -1,8 +1,8 @@
-/* Doing a step. Runs on the committer's thread as one operation of a batch. What always holds: the
- * node's row is held first, so a fenced node does nothing; the step's row is locked and planned
- * again under the key's lock, so of several nodes that picked it one does it; and the next secret,
- * or the link to it, stands in the transaction that ends the wait for it. Keys and customers that
- * somebody else has locked are left for another time: a job never makes a caller's batch wait. */
+/* Deciding a step and saying what is to be written for it. Called by a page (rotation_page.c) on
+ * the committer's thread, everything that concerns it locked and read. What always holds: it is
+ * planned again from what was read under the key's lock, so of several nodes that picked it one
+ * does it; the next secret, or the link to it, stands in the transaction that ends the wait for it;
+ * and what can fail for this key alone comes before the first statement of its own. */
 #include "service/rotation_work.h"
 
 #include "base/codec.h"
@@ -18,9 +18,8 @@
 #include "service/secret_mail.h"
 #include "store/alert.h"
 #include "store/claim.h"
-#include "store/entitlement.h"
-#include "store/node.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 static int64_t now_of(const struct rotation_work *work)
@@ -30,37 +29,22 @@ static int64_t now_of(const struct rotation_work *work)
 
 /* ---- what is the case ---- */
 
-static enum err load(struct db *db, struct rotation_work *work)
-{
-    const struct rotation_pick *pick = &work->pick;
-    struct entitlement_row entitlement;
-    enum err error = node_hold(db, work->node, work->incarnation);
-    if (!error) error = customer_try_lock(db, pick->customer_id, &work->arena, &work->customer);
-    if (!error) error = api_key_try_lock(db, pick->key_id, &work->arena, &work->key);
-    if (!error) error = rotation_lock(db, pick->key_id, pick->generation, pick->step, &work->row);
-    if (!error) error = entitlement_find(db, work->customer.id, &work->arena, &entitlement);
-    if (!error) error = tier_row_find(db, span_text(entitlement.tier), &work->tier);
-    if (error) return error;
-    work->suspended = entitlement_lapsed(&entitlement, now_of(work));
-    uint32_t generation = pick->generation ? pick->generation : work->key.secret_version;
-    return rotation_secrets(db, pick->key_id, generation, &work->old, &work->next);
-}
-
-static enum err facts_read(struct db *db, const struct rotation_work *work,
-                           struct rotation_facts *facts)
+static void facts_of(const struct rotation_work *work, struct rotation_facts *facts)
 {
     const struct api_key_row *key = &work->key;
     const struct rotation_row *row = &work->row;
     int64_t now_ms = now_of(work);
-    bool replaced = work->next.there;
-    bool ends = replaced && work->old.expires_at && work->old.expires_at != SECRET_END_OPEN;
+    bool replaced = work->state.next.there;
+    bool ends =
+        replaced && work->state.old.expires_at && work->state.old.expires_at != SECRET_END_OPEN;
     *facts = (struct rotation_facts){
-        .issued_at = work->old.created_at,
+        .issued_at = work->state.old.created_at,
         .rotates_at = key->rotates_at,
         .key_expires_at = key->expires_at,
         .off = key->rotation_off,
         .asleep = key->disabled || key->suspended || work->suspended ||
                   (key->expires_at && key->expires_at <= now_ms),
+        .overlaps = row->step == ROTATION_ROTATE && work->state.last_end > now_ms,
         .notified = row->step == ROTATION_ROTATE,
         .noticed_at = row->step == ROTATION_ROTATE ? row->waited_at : 0,
         .rotated_at = row->step == ROTATION_RETIRE ? row->created_at : 0,
@@ -68,10 +52,8 @@ static enum err facts_read(struct db *db, const struct rotation_work *work,
         .kept = row->number != 0,
         .delivered_at = row->step == ROTATION_RETIRE ? row->waited_at : 0,
         .used_at = row->used_at,
-        .ends_at = ends ? work->old.expires_at : 0,
+        .ends_at = ends ? work->state.old.expires_at : 0,
     };
-    return row->step == ROTATION_ROTATE ? key_secret_overlaps(db, key->id, now_ms, &facts->overlaps)
-                                        : ERR_OK;
 }
 
 /* ---- telling the record ---- */
@@ -92,36 +74,67 @@ static enum err alert(struct db *db, struct rotation_work *work, const char *kin
     char subject[ID_TEXT_SIZE];
     const char *detail = arena_printf(&work->arena, "{\"reason\":\"%s\"}", reason);
     id_format(subject, "key", work->key.id);
+    work->wrote = true;
     return alert_raise(db, kind, subject, work->customer.id, detail, now_of(work));
 }
 
-enum err rotation_work_finish(struct db *db, struct rotation_work *work,
-                              enum rotation_status status)
+/* ---- what is to be written ---- */
+
+void rotation_work_put(struct rotation_work *work, const struct rotation_row *row)
+{
+    assert(work->row_count < ROTATION_WORK_ROWS);
+    work->rows[work->row_count++] = *row;
+}
+
+void rotation_work_finish(struct rotation_work *work, enum rotation_status status)
 {
     work->row.status = status;
     work->row.look_at = 0;
     work->row.done_at = now_of(work);
-    return rotation_update(db, &work->row);
+    rotation_work_put(work, &work->row);
+}
+
+enum err rotation_work_drop(struct db *db, struct rotation_work *work)
+{
+    work->wrote = true;
+    return rotation_remove(db, &work->row);
+}
+
+enum err rotation_work_mail(struct rotation_work *work, struct notice *notice, uint64_t *mail_id)
+{
+    enum err error = notice_write(&work->operation, notice, &work->arena, &work->mail);
+    work->mails = !error;
+    if (!error && mail_id) *mail_id = work->mail.id;
+    return error;
+}
+
+enum err rotation_work_link(struct rotation_work *work, struct secret **token)
+{
+    enum err error =
+        claim_make(&work->operation, work->key.id, work->row.generation, &work->link, token);
+    work->links = !error;
+    return error;
 }
 
 /* ---- the notice ---- */
 
-static enum err notice_open_rotation(struct db *db, struct rotation_work *work, int64_t rotates_at,
+static enum err notice_open_rotation(struct rotation_work *work, int64_t rotates_at,
                                      uint64_t *mail_id)
 {
-    const struct tier *tier = &work->tier.tier;
+    const struct tier *tier = work->tier;
     struct notice notice CLEANUP(notice_done) = {.kind = "rotation_upcoming",
                                                  .customer = &work->customer,
                                                  .generation = work->row.generation,
                                                  .number = work->row.number};
-    notice_open(&notice, &work->key, work->old.start);
+    notice_open(&notice, &work->key, work->state.old.start);
     struct buf *out = &notice.context;
     json_put_i64(out, "rotates_at", rotates_at);
-    if (work->old.last_used_at) json_put_i64(out, "last_used_at", work->old.last_used_at);
+    if (work->state.old.last_used_at)
+        json_put_i64(out, "last_used_at", work->state.old.last_used_at);
     json_put_i64(out, "grace", tier->grace_seconds);
     json_put_i64(out, "overlap", tier->hard_stop_days * DAY_MS / 1000);
     json_put_bool(out, "encrypted", work->customer.encrypts);
-    return notice_queue(db, &work->operation, &notice, mail_id);
+    return rotation_work_mail(work, &notice, mail_id);
 }
 
 /* Nobody can be told: looked at each day, alerted once. */
@@ -130,15 +143,15 @@ static enum err nobody_to_tell(struct db *db, struct rotation_work *work)
     bool told = work->row.status == ROTATION_POSTPONED;
     work->row.status = ROTATION_POSTPONED;
     work->row.look_at = now_of(work) + ROTATION_SLEEP_S * INT64_C(1000);
-    enum err error = rotation_update(db, &work->row);
-    if (error || told) return error;
+    rotation_work_put(work, &work->row);
+    if (told) return ERR_OK;
     return alert(db, work, ALERT_ROTATION_POSTPONED, "no_email");
 }
 
 static enum err do_notice(struct db *db, struct rotation_work *work)
 {
     int64_t now_ms = now_of(work);
-    int64_t soonest = now_ms + work->tier.tier.notice_days * DAY_MS;
+    int64_t soonest = now_ms + work->tier->notice_days * DAY_MS;
     int64_t rotates_at = work->key.rotates_at > soonest ? work->key.rotates_at : soonest;
     struct rotation_row rotate = {.key_id = work->key.id,
                                   .generation = work->row.generation,
@@ -148,55 +161,59 @@ static enum err do_notice(struct db *db, struct rotation_work *work)
                                   .due_at = rotates_at,
                                   .look_at = rotates_at,
                                   .created_at = now_ms};
-    enum err error = notice_open_rotation(db, work, rotates_at, &rotate.waits_for);
+    enum err error = notice_open_rotation(work, rotates_at, &rotate.waits_for);
     if (error == ERR_NOT_FOUND) return nobody_to_tell(db, work);
-    if (!error) error = rotation_put(db, &rotate);
-    if (!error) error = rotation_work_finish(db, work, ROTATION_HIDDEN);
     if (error) return error;
+    rotation_work_put(work, &rotate);
+    rotation_work_finish(work, ROTATION_HIDDEN);
     work->key.rotates_at = rotates_at;
+    work->key_changed = true;
     work->did = ROTATION_NOTICE;
     audit(work, "key.rotation_notice", NULL);
-    return api_key_update(db, &work->key);
+    return ERR_OK;
 }
 
 /* ---- the rotation ---- */
 
-static enum err tell_rotated(struct db *db, struct rotation_work *work, struct span token,
-                             uint64_t *mail_id)
+static enum err tell_rotated(struct rotation_work *work, struct span token, uint64_t *mail_id)
 {
     struct notice notice CLEANUP(notice_done) = {
         .customer = &work->customer, .generation = work->row.generation, .token = token};
-    secret_mail_rotated(&notice, &work->key, work->old.start, &work->tier.tier);
+    secret_mail_rotated(&notice, &work->key, work->state.old.start, work->tier);
     if (!token.data) {
         notice.id = work->mail_id;
         notice.body = buf_span(&work->body);
     }
-    return notice_queue(db, &work->operation, &notice, mail_id);
+    return rotation_work_mail(work, &notice, mail_id);
 }
 
 /* The next secret, sealed beforehand: it exists from here on, the old one works on. */
 static enum err rotate_sealed(struct db *db, struct rotation_work *work, uint64_t *mail_id)
 {
-    struct key_secret_row made;
+    struct rotation_row notice;
     int64_t now_ms = now_of(work);
-    enum err error = key_secret_retire(db, work->key.id, SECRET_END_OPEN);
-    if (!error) error = key_secret_remove(db, work->key.id, work->key.secret_version, now_ms, NULL);
+    enum err error = tell_rotated(work, (struct span){0}, mail_id);
     if (error) return error;
+    work->wrote = true;
+    error = key_secret_retire(db, work->key.id, SECRET_END_OPEN);
+    if (!error && work->state.last_end)
+        error = key_secret_remove(db, work->key.id, work->key.secret_version, now_ms, NULL);
     work->key.secret_version++;
-    work->key.rotates_at = rotation_date(&work->tier.tier, now_ms);
+    work->key.rotates_at = rotation_date(work->tier, now_ms);
     operation_feed(&work->operation, FEED_KEY, work->key.id);
-    error = key_change_add(db, &work->operation, &work->key, work->secret, &made);
-    if (!error) error = tell_rotated(db, work, (struct span){0}, mail_id);
-    if (!error) error = rotation_rows_begin(db, &work->key, &work->tier.tier, now_ms);
+    key_change_secret(&work->operation, &work->key, work->secret, &work->made);
+    work->makes = true;
+    if (rotation_rows_notice(&work->key, work->tier, now_ms, &notice))
+        rotation_work_put(work, &notice);
     return error;
 }
 
 /* A link: nothing is minted before it is used. */
-static enum err rotate_by_claim(struct db *db, struct rotation_work *work)
+static enum err rotate_by_claim(struct rotation_work *work)
 {
     struct secret *token = NULL;
-    enum err error = claim_issue(db, &work->operation, work->key.id, work->row.generation, &token);
-    if (!error) error = tell_rotated(db, work, secret_span(token), NULL);
+    enum err error = rotation_work_link(work, &token);
+    if (!error) error = tell_rotated(work, secret_span(token), NULL);
     secret_free(&token);
     work->key.rotates_at = 0;
     return error;
@@ -213,56 +230,59 @@ static enum err do_rotate(struct db *db, struct rotation_work *work)
                                   .generation = work->row.generation,
                                   .step = ROTATION_RETIRE,
                                   .status = ROTATION_ROTATED,
-                                  .look_at = now_ms + work->tier.tier.max_overlap_days * DAY_MS,
+                                  .look_at = now_ms + work->tier->max_overlap_days * DAY_MS,
                                   .created_at = now_ms};
-    enum err error =
-        sealed ? rotate_sealed(db, work, &retire.waits_for) : rotate_by_claim(db, work);
-    if (!error) error = rotation_put(db, &retire);
-    if (!error) error = rotation_remind_begin(db, &retire, now_ms);
-    if (!error) error = rotation_work_finish(db, work, ROTATION_HIDDEN);
+    enum err error = sealed ? rotate_sealed(db, work, &retire.waits_for) : rotate_by_claim(work);
     if (error) return error;
+    rotation_work_put(work, &retire);
+    rotation_remind_begin(work, &retire);
+    rotation_work_finish(work, ROTATION_HIDDEN);
+    work->key_changed = true;
     work->did = ROTATION_ROTATE;
     audit(work, "key.rotate", sealed ? "encrypted_mail" : "claim_link");
-    return api_key_update(db, &work->key);
+    return ERR_OK;
 }
 
 /* ---- the retirement ---- */
 
-static enum err tell_retired(struct db *db, struct rotation_work *work)
+static enum err tell_retired(struct rotation_work *work)
 {
     char shown[16];
     struct notice notice CLEANUP(notice_done) = {
         .kind = "retired", .customer = &work->customer, .generation = work->row.generation};
-    notice_open(&notice, &work->key, work->old.start);
-    if (work->next.there) {
-        snprintf(shown, sizeof shown, "%.10s...", work->next.start);
+    notice_open(&notice, &work->key, work->state.old.start);
+    if (work->state.next.there) {
+        snprintf(shown, sizeof shown, "%.10s...", work->state.next.start);
         json_put_string(&notice.context, "new_key_start", shown);
     }
     json_put_i64(&notice.context, "retired_at", now_of(work));
-    json_put_bool(&notice.context, "new_in_use", work->next.last_used_at != 0);
-    enum err error = notice_queue(db, &work->operation, &notice, NULL);
+    json_put_bool(&notice.context, "new_in_use", work->state.next.last_used_at != 0);
+    enum err error = rotation_work_mail(work, &notice, NULL);
     return error == ERR_NOT_FOUND ? ERR_OK : error; /* no address: then nobody is told */
 }
 
 static enum err do_retire(struct db *db, struct rotation_work *work)
 {
     int64_t now_ms = now_of(work);
-    bool by_admin = work->old.expires_at && work->old.expires_at != SECRET_END_OPEN;
+    bool by_admin = work->state.old.expires_at && work->state.old.expires_at != SECRET_END_OPEN;
+    enum err error = !by_admin || work->operation.service->mails ? tell_retired(work) : ERR_OK;
+    if (error) return error;
+    work->wrote = true;
     /* A link that nobody used, and the tier says `retire`: the key keeps its row, and ends. */
-    enum err error = work->next.there
-                         ? key_secret_remove(db, work->key.id, work->row.generation + 1, 0, NULL)
-                         : key_secret_retire(db, work->key.id, now_ms);
+    error = work->state.next.there
+                ? key_secret_remove(db, work->key.id, work->row.generation + 1, 0, NULL)
+                : key_secret_retire(db, work->key.id, now_ms);
     if (!error) error = claim_end(db, work->key.id, now_ms);
     if (!error) error = rotation_drop(db, work->key.id, ROTATION_DROP_REMINDERS);
-    work->row.due_at = work->row.due_at ? work->row.due_at : now_ms;
-    if (!error) error = rotation_work_finish(db, work, ROTATION_RETIRED);
-    if (!error && (!by_admin || work->operation.service->mails)) error = tell_retired(db, work);
     if (error) return error;
+    work->row.due_at = work->row.due_at ? work->row.due_at : now_ms;
+    rotation_work_finish(work, ROTATION_RETIRED);
     work->did = ROTATION_RETIRE;
     work->key.updated_at = now_ms;
+    work->key_changed = true;
     operation_feed(&work->operation, FEED_KEY, work->key.id);
     audit(work, "key.retire", NULL);
-    return api_key_update(db, &work->key);
+    return ERR_OK;
 }
 
 /* Nobody used the link for max_overlap_days, and the tier says `keep`. */
@@ -270,10 +290,10 @@ static enum err do_keep(struct db *db, struct rotation_work *work)
 {
     audit(work, "key.rotation_keep", NULL);
     return alert(db, work, ALERT_CLAIM_UNCLAIMED,
-                 work->next.there ? "mail_not_accepted" : "link_not_used");
+                 work->state.next.there ? "mail_not_accepted" : "link_not_used");
 }
 
-/* ---- the operation ---- */
+/* ---- which it is ---- */
 
 /* Not due, or held back: when to look again, and what lists say meanwhile. */
 static enum err look_again(struct db *db, struct rotation_work *work,
@@ -288,24 +308,25 @@ static enum err look_again(struct db *db, struct rotation_work *work,
     row->due_at = plan->due_at;
     row->look_at = plan->look_at;
     if (plan->decide) row->number = 1;
-    enum err error = rotation_update(db, row);
-    if (!error && alerts) error = alert(db, work, ALERT_ROTATION_POSTPONED, "notice_not_accepted");
+    rotation_work_put(work, row);
+    enum err error = ERR_OK;
+    if (alerts) error = alert(db, work, ALERT_ROTATION_POSTPONED, "notice_not_accepted");
     if (!error && plan->decide) error = do_keep(db, work);
     if (error || row->step != ROTATION_ROTATE || waits || work->key.rotates_at == plan->due_at)
         return error;
     work->key.rotates_at = plan->due_at; /* later than promised: the notice was late */
-    return api_key_update(db, &work->key);
+    work->key_changed = true;
+    return ERR_OK;
 }
 
 static enum err run_main(struct db *db, struct rotation_work *work)
 {
     struct rotation_facts facts;
-    enum err error = facts_read(db, work, &facts);
-    if (error) return error;
+    facts_of(work, &facts);
     if (work->pick.used_at && !facts.used_at)
         facts.used_at = work->row.used_at = work->pick.used_at;
-    struct rotation_plan plan = rotation_plan(&work->tier.tier, &facts, now_of(work));
-    if (plan.step == ROTATION_NONE) return rotation_remove(db, &work->row);
+    struct rotation_plan plan = rotation_plan(work->tier, &facts, now_of(work));
+    if (plan.step == ROTATION_NONE) return rotation_work_drop(db, work);
     if (!plan.due) return look_again(db, work, &plan);
     switch (plan.step) {
     case ROTATION_NOTICE:
@@ -322,22 +343,17 @@ static enum err run_main(struct db *db, struct rotation_work *work)
     return ERR_INVALID;
 }
 
-static enum err work_run(struct db *db, struct operation *operation)
+enum err rotation_work_decide(struct db *db, struct rotation_work *work)
 {
-    struct rotation_work *work = CONTAINER_OF(operation, struct rotation_work, operation);
-    arena_done(&work->arena);
-    work->did = ROTATION_NONE;
-    enum err error = load(db, work);
-    if (error) return error;
-    if (work->key.revoked_at) return rotation_remove(db, &work->row);
+    if (work->key.revoked_at) return rotation_work_drop(db, work);
     if (work->row.step >= ROTATION_REMIND) return rotation_remind(db, work);
-    if (work->row.step == ROTATION_EXPIRING) return rotation_expiring(db, work);
+    if (work->row.step == ROTATION_EXPIRING) return rotation_expiring(work);
     return run_main(db, work);
 }
 
 void rotation_work_init(struct rotation_work *work)
 {
-    work->operation.run = work_run;
+    work->operation.run_many = rotation_page_run;
 }
 
 void rotation_work_done(struct rotation_work *work)

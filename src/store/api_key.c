@@ -6,7 +6,9 @@
 
 #include "core/period.h"
 #include "io/db.h"
+#include "store/ids.h"
 #include "store/key_word.h"
+#include "store/upsert.h"
 
 static struct db_value optional_time(int64_t wall_ms)
 {
@@ -44,6 +46,36 @@ enum err api_key_insert(struct db *db, const struct api_key_row *row)
     return error ? error : key_word_add(db, row->id, row->title);
 }
 
+static enum err row_take(const struct db_rows *rows, struct arena *arena, struct api_key_row *row)
+{
+    *row = (struct api_key_row){
+        .id = db_get_u64(rows, 19),
+        .customer_id = db_get_u64(rows, 0),
+        .title = db_get_text(rows, 1, arena),
+        .description = db_get_text(rows, 2, arena),
+        .environment = db_get_text(rows, 3, arena),
+        .label = db_get_text(rows, 4, arena),
+        .permissions = db_get_text(rows, 5, arena),
+        .rate_limits = db_get_text(rows, 6, arena),
+        .allowed_networks = db_get_text(rows, 7, arena),
+        .metadata = db_get_text(rows, 8, arena),
+        .has_monthly_cap = !db_is_null(rows, 9),
+        .monthly_cap = db_get_u64(rows, 9),
+        .disabled = db_get_i64(rows, 10) != 0,
+        .suspended = db_get_i64(rows, 11) != 0,
+        .revoked_at = db_get_i64(rows, 12),
+        .expires_at = db_get_i64(rows, 13),
+        .rotates_at = db_get_i64(rows, 14),
+        .secret_version = (uint32_t)db_get_u64(rows, 15),
+        .created_at = db_get_i64(rows, 16),
+        .updated_at = db_get_i64(rows, 17),
+        .rotation_off = db_get_i64(rows, 18) != 0,
+    };
+    bool whole = row->title && row->description && row->environment && row->label &&
+                 row->permissions && row->rate_limits && row->allowed_networks && row->metadata;
+    return whole ? ERR_OK : ERR_NO_MEMORY;
+}
+
 static enum err read_by(struct db *db, const char *sql, uint64_t id, struct arena *arena,
                         struct api_key_row *row)
 {
@@ -51,57 +83,47 @@ static enum err read_by(struct db *db, const char *sql, uint64_t id, struct aren
     enum err error = db_query(db, sql, DB_VALUES(db_u64(id)), &rows);
     if (error) return error;
     if (!db_next(&rows)) return ERR_NOT_FOUND;
-    *row = (struct api_key_row){
-        .id = id,
-        .customer_id = db_get_u64(&rows, 0),
-        .title = db_get_text(&rows, 1, arena),
-        .description = db_get_text(&rows, 2, arena),
-        .environment = db_get_text(&rows, 3, arena),
-        .label = db_get_text(&rows, 4, arena),
-        .permissions = db_get_text(&rows, 5, arena),
-        .rate_limits = db_get_text(&rows, 6, arena),
-        .allowed_networks = db_get_text(&rows, 7, arena),
-        .metadata = db_get_text(&rows, 8, arena),
-        .has_monthly_cap = !db_is_null(&rows, 9),
-        .monthly_cap = db_get_u64(&rows, 9),
-        .disabled = db_get_i64(&rows, 10) != 0,
-        .suspended = db_get_i64(&rows, 11) != 0,
-        .revoked_at = db_get_i64(&rows, 12),
-        .expires_at = db_get_i64(&rows, 13),
-        .rotates_at = db_get_i64(&rows, 14),
-        .secret_version = (uint32_t)db_get_u64(&rows, 15),
-        .created_at = db_get_i64(&rows, 16),
-        .updated_at = db_get_i64(&rows, 17),
-        .rotation_off = db_get_i64(&rows, 18) != 0,
-    };
+    error = row_take(&rows, arena, row);
     db_finish(&rows);
-    bool whole = row->title && row->description && row->environment && row->label &&
-                 row->permissions && row->rate_limits && row->allowed_networks && row->metadata;
-    return whole ? ERR_OK : ERR_NO_MEMORY;
+    return error;
 }
 
 #define FIND_SQL                                                                                   \
     "SELECT customer_id, title, description, environment, label, permissions, rate_limits,"        \
     " allowed_networks, metadata, monthly_cap, disabled, suspended, revoked_at, expires_at,"       \
-    " rotates_at, secret_version, created_at, updated_at, rotation_off FROM api_key"               \
-    " WHERE id = ?"
+    " rotates_at, secret_version, created_at, updated_at, rotation_off, id FROM api_key WHERE "
 
 enum err api_key_find(struct db *db, uint64_t id, struct arena *arena, struct api_key_row *row)
 {
-    static const char sql[] = FIND_SQL;
+    static const char sql[] = FIND_SQL "id = ?";
     return read_by(db, sql, id, arena, row);
 }
 
 enum err api_key_lock(struct db *db, uint64_t id, struct arena *arena, struct api_key_row *row)
 {
-    static const char sql[] = FIND_SQL " FOR UPDATE";
+    static const char sql[] = FIND_SQL "id = ? FOR UPDATE";
     return read_by(db, sql, id, arena, row);
 }
 
-enum err api_key_try_lock(struct db *db, uint64_t id, struct arena *arena, struct api_key_row *row)
+struct locked {
+    struct arena *arena;
+    struct api_key_row *rows;
+    size_t *found;
+};
+
+static enum err locked_add(const struct db_rows *rows, void *context)
 {
-    static const char sql[] = FIND_SQL " FOR UPDATE SKIP LOCKED";
-    return read_by(db, sql, id, arena, row);
+    struct locked *locked = context;
+    return row_take(rows, locked->arena, &locked->rows[(*locked->found)++]);
+}
+
+enum err api_key_try_lock(struct db *db, const uint64_t *ids, size_t count, struct arena *arena,
+                          struct api_key_row *rows, size_t *found)
+{
+    static const char sql[] = FIND_SQL "id IN " THESE_IDS " FOR UPDATE SKIP LOCKED";
+    struct locked locked = {arena, rows, found};
+    *found = 0;
+    return ids_query(db, sql, ids, count, locked_add, &locked);
 }
 
 enum err api_key_update(struct db *db, const struct api_key_row *row)
@@ -136,22 +158,31 @@ enum err api_key_count(struct db *db, uint64_t customer_id, uint32_t at_most, ui
     return ERR_OK;
 }
 
-enum err key_secret_insert(struct db *db, const struct key_secret_row *row)
+enum err key_secret_insert(struct db *db, const struct key_secret_row *rows, size_t count)
 {
-    static const char secret[] = "INSERT INTO key_secret (id, key_id, version, start, fingerprint,"
-                                 " created_at) VALUES (?,?,?,?,?,?)";
-    static const char hash[] =
-        "INSERT INTO key_hash (hash, algorithm, pepper_id, secret_id) VALUES (?,?,?,?)";
-    enum err error = db_execute(db, secret,
-                                DB_VALUES(db_u64(row->id), db_u64(row->key_id),
-                                          db_u64(row->version), db_text(row->start),
-                                          db_text(row->fingerprint), db_i64(row->created_at)),
-                                NULL);
-    if (error) return error;
-    return db_execute(db, hash,
-                      DB_VALUES(db_bytes(row->hash, sizeof row->hash), db_text(row->algorithm),
-                                db_text(row->pepper_id), db_u64(row->id)),
-                      NULL);
+    struct upsert secrets = {.db = db,
+                             .width = 6,
+                             INSERT("INSERT INTO key_secret (id, key_id, version, start,"
+                                    " fingerprint, created_at)",
+                                    "(?,?,?,?,?,?)")};
+    struct upsert hashes = {
+        .db = db,
+        .width = 4,
+        INSERT("INSERT INTO key_hash (hash, algorithm, pepper_id, secret_id)", "(?,?,?,?)")};
+    enum err error = ERR_OK;
+    for (const struct key_secret_row *row = rows; !error && row < rows + count; row++) {
+        error = upsert_add(&secrets,
+                           (struct db_value[]){db_u64(row->id), db_u64(row->key_id),
+                                               db_u64(row->version), db_text(row->start),
+                                               db_text(row->fingerprint), db_i64(row->created_at)});
+        if (!error)
+            error =
+                upsert_add(&hashes, (struct db_value[]){db_bytes(row->hash, sizeof row->hash),
+                                                        db_text(row->algorithm),
+                                                        db_text(row->pepper_id), db_u64(row->id)});
+    }
+    if (!error) error = upsert_flush(&secrets);
+    return error ? error : upsert_flush(&hashes);
 }
 
 enum err key_secret_retire(struct db *db, uint64_t key_id, int64_t expires_at)

@@ -37,9 +37,10 @@ MUST_USE enum err api_key_insert(struct db *db, const struct api_key_row *row);
 /* Locks the row to the end of the transaction. ERR_NOT_FOUND. */
 MUST_USE enum err api_key_lock(struct db *db, uint64_t id, struct arena *arena,
                                struct api_key_row *row);
-/* The same without waiting. ERR_NOT_FOUND also when somebody else has it locked. */
-MUST_USE enum err api_key_try_lock(struct db *db, uint64_t id, struct arena *arena,
-                                   struct api_key_row *row);
+/* Several, each given once, without waiting: those that are there and that nobody else has locked,
+ * in any order. `rows` has room for `count`. */
+MUST_USE enum err api_key_try_lock(struct db *db, const uint64_t *ids, size_t count,
+                                   struct arena *arena, struct api_key_row *rows, size_t *found);
 /* Without a lock. ERR_NOT_FOUND. */
 MUST_USE enum err api_key_find(struct db *db, uint64_t id, struct arena *arena,
                                struct api_key_row *row);
@@ -62,8 +63,8 @@ struct key_secret_row {
     char source[9]; /* of an imported one, for pepper_id to point at */
 };
 
-/* The secret and its hash. ERR_EXISTS: the hash stands already. */
-MUST_USE enum err key_secret_insert(struct db *db, const struct key_secret_row *row);
+/* Secrets and their hashes. ERR_EXISTS: a hash stands already. */
+MUST_USE enum err key_secret_insert(struct db *db, const struct key_secret_row *rows, size_t count);
 /* Gives the secrets without an end the end `expires_at`. */
 MUST_USE enum err key_secret_retire(struct db *db, uint64_t key_id, int64_t expires_at);
 /* Removes the secrets (and hashes) of versions below `version`; with `ended_by` not 0 only those

@@ -4,18 +4,24 @@
 #include "store/claim.h"
 
 #include "io/db.h"
+#include "store/upsert.h"
 
 #include <string.h>
 
-enum err claim_insert(struct db *db, const struct claim_row *row)
+enum err claim_insert(struct db *db, const struct claim_row *rows, size_t count)
 {
-    static const char sql[] =
-        "INSERT INTO claim (hash, key_id, generation, issued_at, expires_at) VALUES (?,?,?,?,?)";
-    return db_execute(db, sql,
-                      DB_VALUES(db_bytes(row->hash, sizeof row->hash), db_u64(row->key_id),
-                                db_u64(row->generation), db_i64(row->issued_at),
-                                row->expires_at ? db_i64(row->expires_at) : db_null()),
-                      NULL);
+    struct upsert links = {
+        .db = db,
+        .width = 5,
+        INSERT("INSERT INTO claim (hash, key_id, generation, issued_at, expires_at)",
+               "(?,?,?,?,?)")};
+    enum err error = ERR_OK;
+    for (const struct claim_row *row = rows; !error && row < rows + count; row++)
+        error = upsert_add(
+            &links, (struct db_value[]){db_bytes(row->hash, sizeof row->hash), db_u64(row->key_id),
+                                        db_u64(row->generation), db_i64(row->issued_at),
+                                        row->expires_at ? db_i64(row->expires_at) : db_null()});
+    return error ? error : upsert_flush(&links);
 }
 
 enum err claim_find(struct db *db, const unsigned char hash[32], struct claim_row *row)

@@ -7,6 +7,7 @@
 #include "base/err.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct db;
@@ -22,7 +23,7 @@ struct claim_row {
     uint64_t customer_id;                             /* read only */
 };
 
-MUST_USE enum err claim_insert(struct db *db, const struct claim_row *row);
+MUST_USE enum err claim_insert(struct db *db, const struct claim_row *rows, size_t count);
 /* Without a lock. ERR_NOT_FOUND. */
 MUST_USE enum err claim_find(struct db *db, const unsigned char hash[32], struct claim_row *row);
 /* Marks it used, if nothing has ended it. ERR_NOT_FOUND: something has. */

@@ -3,6 +3,7 @@
 #include "store/customer.h"
 
 #include "io/db.h"
+#include "store/ids.h"
 #include "store/key_word.h"
 #include "store/rotation.h"
 
@@ -42,9 +43,8 @@ static bool copy_bytes(const struct db_rows *rows, size_t column, struct arena *
     return copy != NULL;
 }
 
-static enum err read_row(struct db_rows *rows, struct arena *arena, struct customer_row *row)
+static enum err row_take(const struct db_rows *rows, struct arena *arena, struct customer_row *row)
 {
-    if (!db_next(rows)) return ERR_NOT_FOUND;
     *row = (struct customer_row){
         .id = db_get_u64(rows, 0),
         .external_id = db_get_text(rows, 1, arena),
@@ -56,8 +56,15 @@ static enum err read_row(struct db_rows *rows, struct arena *arena, struct custo
     bool whole = row->metadata && copy_bytes(rows, 2, arena, &row->email_sealed) &&
                  copy_bytes(rows, 3, arena, &row->email_index) &&
                  copy_bytes(rows, 4, arena, &row->name_sealed);
-    db_finish(rows);
     return whole ? ERR_OK : ERR_NO_MEMORY;
+}
+
+static enum err read_row(struct db_rows *rows, struct arena *arena, struct customer_row *row)
+{
+    if (!db_next(rows)) return ERR_NOT_FOUND;
+    enum err error = row_take(rows, arena, row);
+    db_finish(rows);
+    return error;
 }
 
 static enum err read_by(struct db *db, const char *by_id, const char *by_external,
@@ -78,12 +85,26 @@ enum err customer_lock(struct db *db, const struct customer_name *name, struct a
     return read_by(db, by_id, by_external, name, arena, row);
 }
 
-enum err customer_try_lock(struct db *db, uint64_t id, struct arena *arena,
-                           struct customer_row *row)
+struct locked {
+    struct arena *arena;
+    struct customer_row *rows;
+    size_t *found;
+};
+
+static enum err locked_add(const struct db_rows *rows, void *context)
 {
-    static const char sql[] = BY_ID " FOR UPDATE SKIP LOCKED";
-    struct customer_name name = {.id = id};
-    return read_by(db, sql, sql, &name, arena, row);
+    struct locked *locked = context;
+    return row_take(rows, locked->arena, &locked->rows[(*locked->found)++]);
+}
+
+enum err customer_try_lock(struct db *db, const uint64_t *ids, size_t count, struct arena *arena,
+                           struct customer_row *rows, size_t *found)
+{
+    static const char sql[] =
+        COLUMNS "id IN " THESE_IDS " AND deleted_at IS NULL FOR UPDATE SKIP LOCKED";
+    struct locked locked = {arena, rows, found};
+    *found = 0;
+    return ids_query(db, sql, ids, count, locked_add, &locked);
 }
 
 enum err customer_find(struct db *db, const struct customer_name *name, struct arena *arena,

@@ -10,6 +10,7 @@
 #include "base/span.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct db;
@@ -39,9 +40,10 @@ MUST_USE enum err customer_insert(struct db *db, const struct customer_row *row)
 /* Locks the row to the end of the transaction: first in the lock order. ERR_NOT_FOUND. */
 MUST_USE enum err customer_lock(struct db *db, const struct customer_name *name,
                                 struct arena *arena, struct customer_row *row);
-/* By id, without waiting. ERR_NOT_FOUND also when somebody else has it locked. */
-MUST_USE enum err customer_try_lock(struct db *db, uint64_t id, struct arena *arena,
-                                    struct customer_row *row);
+/* Several by their ids, each given once, without waiting: those that are there and that nobody else
+ * has locked, in any order. `rows` has room for `count`. */
+MUST_USE enum err customer_try_lock(struct db *db, const uint64_t *ids, size_t count,
+                                    struct arena *arena, struct customer_row *rows, size_t *found);
 /* Without a lock. ERR_NOT_FOUND. */
 MUST_USE enum err customer_find(struct db *db, const struct customer_name *name,
                                 struct arena *arena, struct customer_row *row);

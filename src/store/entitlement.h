@@ -9,6 +9,7 @@
 #include "core/period.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct db;
@@ -31,6 +32,10 @@ MUST_USE enum err entitlement_update(struct db *db, const struct entitlement_row
 /* ERR_NOT_FOUND. */
 MUST_USE enum err entitlement_find(struct db *db, uint64_t customer_id, struct arena *arena,
                                    struct entitlement_row *row);
+/* Of several customers, each given once: those that have one, in any order. */
+MUST_USE enum err entitlement_find_each(struct db *db, const uint64_t *customer_ids, size_t count,
+                                        struct arena *arena, struct entitlement_row *rows,
+                                        size_t *found);
 /* True when it grants nothing any more: suspended, or past due beyond its grace. */
 bool entitlement_lapsed(const struct entitlement_row *row, int64_t now_ms);
 

@@ -117,7 +117,7 @@ enum err import_secret_insert(struct db *db, const struct keyring *keyring,
     static const char mark_sql[] =
         "INSERT INTO key_hash (hash, algorithm, pepper_id, secret_id) VALUES (?,'import',?,?)";
     unsigned char mark[IMPORT_HASH_SIZE];
-    enum err error = key_secret_insert(db, row);
+    enum err error = key_secret_insert(db, row, 1);
     if (error) return error;
     import_tombstone(keyring, row->pepper_id, row->hash, mark);
     return db_execute(db, mark_sql,

@@ -9,6 +9,7 @@
 #include "store/alert.h"
 #include "store/node.h"
 #include "store/rotation.h"
+#include "store/upsert.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,21 +33,26 @@ static struct db_value optional_bytes(struct span bytes)
     return bytes.data ? db_span(bytes) : db_null();
 }
 
-enum err outbox_insert(struct db *db, const struct outbox_row *row)
+enum err outbox_insert(struct db *db, const struct outbox_row *rows, size_t count)
 {
-    static const char sql[] =
-        "INSERT INTO outbox (id, kind, subject, generation, number, recipient, customer_id, key_id,"
-        " state, next_at, recipient_sealed, context, body, token_sealed, first_queued_at)"
-        " VALUES (?,?,?,?,?,?,?,?,'queued',?,?,?,?,?,?)";
-    return db_execute(db, sql,
-                      DB_VALUES(db_u64(row->id), db_text(row->kind), db_u64(row->subject),
-                                db_u64(row->generation), db_u64(row->number),
-                                db_span(row->recipient), db_u64(row->customer_id),
-                                row->key_id ? db_u64(row->key_id) : db_null(),
-                                db_i64(row->queued_at), db_span(row->recipient_sealed),
-                                db_text(row->context), optional_bytes(row->body),
-                                optional_bytes(row->token_sealed), db_i64(row->queued_at)),
-                      NULL);
+    struct upsert mails = {
+        .db = db,
+        .width = 14,
+        INSERT("INSERT INTO outbox (id, kind, subject, generation, number, recipient, customer_id,"
+               " key_id, state, next_at, recipient_sealed, context, body, token_sealed,"
+               " first_queued_at)",
+               "(?,?,?,?,?,?,?,?,'queued',?,?,?,?,?,?)")};
+    enum err error = ERR_OK;
+    for (const struct outbox_row *row = rows; !error && row < rows + count; row++)
+        error = upsert_add(
+            &mails, (struct db_value[]){db_u64(row->id), db_text(row->kind), db_u64(row->subject),
+                                        db_u64(row->generation), db_u64(row->number),
+                                        db_span(row->recipient), db_u64(row->customer_id),
+                                        row->key_id ? db_u64(row->key_id) : db_null(),
+                                        db_i64(row->queued_at), db_span(row->recipient_sealed),
+                                        db_text(row->context), optional_bytes(row->body),
+                                        optional_bytes(row->token_sealed), db_i64(row->queued_at)});
+    return error ? error : upsert_flush(&mails);
 }
 
 /* ---- claiming ---- */

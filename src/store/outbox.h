@@ -48,8 +48,8 @@ struct outbox_row {
     int64_t queued_at;
 };
 
-/* ERR_EXISTS: this mail has been queued before. Inside a transaction. */
-MUST_USE enum err outbox_insert(struct db *db, const struct outbox_row *row);
+/* ERR_EXISTS: one of these mails has been queued before. Inside a transaction. */
+MUST_USE enum err outbox_insert(struct db *db, const struct outbox_row *rows, size_t count);
 
 /* ---- for the mailer; `node` names who sends, ERR_FENCED: it may not any more ---- */
 struct outbox_node {

@@ -4,6 +4,8 @@
 #include "store/rotation.h"
 
 #include "io/db.h"
+#include "store/ids.h"
+#include "store/upsert.h"
 
 #include <string.h>
 
@@ -37,23 +39,28 @@ static void row_read(const struct db_rows *rows, struct rotation_row *row)
 
 /* ---- writing ---- */
 
-enum err rotation_put(struct db *db, const struct rotation_row *row)
+enum err rotation_put(struct db *db, const struct rotation_row *rows, size_t count)
 {
-    static const char sql[] =
-        "INSERT INTO rotation (key_id, generation, step, status, number, due_at, look_at,"
-        " waits_for, waited_at, used_at, done_at, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
-        " ON DUPLICATE KEY UPDATE status = VALUES(status), number = VALUES(number),"
-        " due_at = VALUES(due_at), look_at = VALUES(look_at), waits_for = VALUES(waits_for),"
-        " waited_at = VALUES(waited_at), used_at = VALUES(used_at), done_at = VALUES(done_at),"
-        " created_at = VALUES(created_at)";
-    return db_execute(db, sql,
-                      DB_VALUES(db_u64(row->key_id), db_u64(row->generation), db_i64(row->step),
-                                db_i64((int64_t)row->status), db_u64(row->number),
-                                optional(row->due_at), optional(row->look_at),
-                                optional((int64_t)row->waits_for), optional(row->waited_at),
-                                optional(row->used_at), optional(row->done_at),
-                                db_i64(row->created_at)),
-                      NULL);
+    struct upsert steps = {
+        .db = db,
+        .width = 12,
+        UPSERT("INSERT INTO rotation (key_id, generation, step, status, number, due_at, look_at,"
+               " waits_for, waited_at, used_at, done_at, created_at)",
+               "(?,?,?,?,?,?,?,?,?,?,?,?)",
+               "status = VALUES(status), number = VALUES(number), due_at = VALUES(due_at),"
+               " look_at = VALUES(look_at), waits_for = VALUES(waits_for),"
+               " waited_at = VALUES(waited_at), used_at = VALUES(used_at),"
+               " done_at = VALUES(done_at), created_at = VALUES(created_at)")};
+    enum err error = ERR_OK;
+    for (const struct rotation_row *row = rows; !error && row < rows + count; row++)
+        error = upsert_add(
+            &steps, (struct db_value[]){db_u64(row->key_id), db_u64(row->generation),
+                                        db_i64(row->step), db_i64((int64_t)row->status),
+                                        db_u64(row->number), optional(row->due_at),
+                                        optional(row->look_at), optional((int64_t)row->waits_for),
+                                        optional(row->waited_at), optional(row->used_at),
+                                        optional(row->done_at), db_i64(row->created_at)});
+    return error ? error : upsert_flush(&steps);
 }
 
 enum err rotation_update(struct db *db, const struct rotation_row *row)
@@ -241,33 +248,108 @@ enum err rotation_waiting(struct db *db, int64_t now_ms, uint64_t at_most, uint6
 
 /* ---- secrets ---- */
 
+#define SECRETS                                                                                    \
+    "SELECT s.key_id, s.version, s.start, s.created_at, s.expires_at, u.last_used_at, u.network"   \
+    " FROM key_secret s LEFT JOIN secret_last_used u ON u.secret_id = s.id WHERE "
+
+static void secret_take(const struct db_rows *rows, struct rotation_secret *secret)
+{
+    struct span start = db_get_span(rows, 2), network = db_get_span(rows, 6);
+    *secret = (struct rotation_secret){.there = true,
+                                       .created_at = db_get_i64(rows, 3),
+                                       .expires_at = db_get_i64(rows, 4),
+                                       .last_used_at = db_get_i64(rows, 5)};
+    if (start.length < sizeof secret->start) memcpy(secret->start, start.data, start.length);
+    if (network.length && network.length <= sizeof secret->network) {
+        memcpy(secret->network, network.data, network.length);
+        secret->network_length = network.length;
+    }
+}
+
 enum err rotation_secrets(struct db *db, uint64_t key_id, uint32_t generation,
                           struct rotation_secret *old, struct rotation_secret *next)
 {
-    static const char sql[] =
-        "SELECT s.version, s.start, s.created_at, s.expires_at, u.last_used_at, u.network"
-        " FROM key_secret s LEFT JOIN secret_last_used u ON u.secret_id = s.id"
-        " WHERE s.key_id = ? AND s.version IN (?, ?)";
+    static const char sql[] = SECRETS "s.key_id = ? AND s.version IN (?, ?)";
     struct db_rows rows;
     *old = *next = (struct rotation_secret){0};
     enum err error = db_query(
         db, sql, DB_VALUES(db_u64(key_id), db_u64(generation), db_u64(generation + UINT64_C(1))),
         &rows);
     if (error) return error;
-    while (db_next(&rows)) {
-        struct rotation_secret *secret = db_get_u64(&rows, 0) == generation ? old : next;
-        struct span start = db_get_span(&rows, 1), network = db_get_span(&rows, 5);
-        *secret = (struct rotation_secret){.there = true,
-                                           .created_at = db_get_i64(&rows, 2),
-                                           .expires_at = db_get_i64(&rows, 3),
-                                           .last_used_at = db_get_i64(&rows, 4)};
-        if (start.length < sizeof secret->start) memcpy(secret->start, start.data, start.length);
-        if (network.length && network.length <= sizeof secret->network) {
-            memcpy(secret->network, network.data, network.length);
-            secret->network_length = network.length;
-        }
-    }
+    while (db_next(&rows))
+        secret_take(&rows, db_get_u64(&rows, 1) == generation ? old : next);
     return ERR_OK;
+}
+
+/* ---- a page of keys ---- */
+
+struct states {
+    struct rotation_state *first;
+    size_t count;
+};
+
+static struct rotation_state *state_of(const struct states *states, uint64_t key_id)
+{
+    size_t low = 0, high = states->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (states->first[middle].key_id < key_id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < states->count && states->first[low].key_id == key_id ? &states->first[low] : NULL;
+}
+
+static enum err pending_add(const struct db_rows *rows, void *context)
+{
+    struct rotation_state *state = state_of(context, db_get_u64(rows, 0));
+    struct rotation_row row;
+    if (!state) return ERR_DB;
+    row_read(rows, &row);
+    if (row.generation != state->generation) return ERR_OK;
+    if (row.step == state->step) state->row = row;
+    if (row.step == state->step) state->pending = true;
+    if (row.step == ROTATION_RETIRE) state->retirement = row;
+    return ERR_OK;
+}
+
+static enum err secret_add(const struct db_rows *rows, void *context)
+{
+    struct rotation_state *state = state_of(context, db_get_u64(rows, 0));
+    struct rotation_secret secret;
+    uint64_t version = db_get_u64(rows, 1);
+    if (!state) return ERR_DB;
+    secret_take(rows, &secret);
+    if (version == state->secret) state->old = secret;
+    if (version == state->secret + UINT64_C(1)) state->next = secret;
+    if (secret.expires_at > state->last_end) state->last_end = secret.expires_at;
+    return ERR_OK;
+}
+
+static enum err states_query(struct db *db, const char *sql, struct rotation_state *states,
+                             size_t count, ids_row_fn add)
+{
+    struct states context = {states, count};
+    uint64_t ids[ROTATION_STATES_MAX];
+    if (count > ROTATION_STATES_MAX) return ERR_INVALID;
+    for (size_t i = 0; i < count; i++)
+        ids[i] = states[i].key_id;
+    return ids_query(db, sql, ids, count, add, &context);
+}
+
+enum err rotation_states_lock(struct db *db, struct rotation_state *states, size_t count)
+{
+    static const char sql[] =
+        "SELECT " COLUMNS " FROM rotation r FORCE INDEX (PRIMARY) WHERE r.key_id IN " THESE_IDS
+        " AND r.look_at IS NOT NULL FOR UPDATE";
+    return states_query(db, sql, states, count, pending_add);
+}
+
+enum err rotation_states_secrets(struct db *db, struct rotation_state *states, size_t count)
+{
+    static const char sql[] = SECRETS "s.key_id IN " THESE_IDS;
+    return states_query(db, sql, states, count, secret_add);
 }
 
 /* ---- lists ---- */

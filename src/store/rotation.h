@@ -24,9 +24,9 @@ struct rotation_row {
     int64_t waited_at, used_at, done_at, created_at;
 };
 
-/* Makes the row, or replaces what stands for that key, generation and step. Under the key's lock.
- */
-MUST_USE enum err rotation_put(struct db *db, const struct rotation_row *row);
+/* Makes the rows, or replaces what stands for their key, generation and step. Under the keys'
+ * locks. */
+MUST_USE enum err rotation_put(struct db *db, const struct rotation_row *rows, size_t count);
 /* Locks the row while it is pending. ERR_NOT_FOUND: it is done, or was replaced. */
 MUST_USE enum err rotation_lock(struct db *db, uint64_t key_id, uint32_t generation, int step,
                                 struct rotation_row *row);
@@ -84,6 +84,24 @@ struct rotation_secret {
 /* The generation's secret and the next one. */
 MUST_USE enum err rotation_secrets(struct db *db, uint64_t key_id, uint32_t generation,
                                    struct rotation_secret *old, struct rotation_secret *next);
+
+/* ---- a page of keys, whose locks are held; ascending by key_id, each key once ---- */
+enum { ROTATION_STATES_MAX = 256 };
+struct rotation_state {
+    uint64_t key_id; /* what is asked for */
+    uint32_t generation;
+    int step;
+    bool pending; /* the step's row, locked */
+    struct rotation_row row;
+    struct rotation_row retirement; /* of that generation, if it is pending: key_id 0: it is not */
+    uint32_t secret; /* the version whose life it is: set before its secrets are read */
+    struct rotation_secret old, next; /* that one and the one behind it */
+    int64_t last_end;                 /* the latest end of any secret of the key; 0: none has one */
+};
+/* Locks what is pending of the keys. */
+MUST_USE enum err rotation_states_lock(struct db *db, struct rotation_state *states, size_t count);
+MUST_USE enum err rotation_states_secrets(struct db *db, struct rotation_state *states,
+                                          size_t count);
 
 /* ---- lists ---- */
 struct rotation_view {

@@ -1,5 +1,5 @@
-/* Upserts of many rows in few statements (store/upsert.h). Called by the fold and by takes, on a DB
- * thread, inside their transactions. */
+/* Statements over many rows (store/upsert.h). Called by the fold, by takes and by pages of
+ * rotations, on a DB thread, inside their transactions. */
 #include "store/upsert.h"
 
 #include <string.h>

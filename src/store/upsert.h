@@ -1,5 +1,5 @@
-/* Upserts of many rows in few statements: rows are gathered and sent 32 at a time, what is left by
- * eights and ones, so that each connection prepares three statements only. DB thread.
+/* Inserts and upserts of many rows in few statements: rows are gathered and sent 32 at a time, what
+ * is left by eights and ones, so that each connection prepares three statements only. DB thread.
  *
  *     struct upsert upsert = {.db = db, .width = 2, UPSERT("INSERT INTO t (id, n)", "(?, ?)",
  *                                                          "n = n + VALUES(n)")};
@@ -12,7 +12,7 @@
 
 #include "io/db.h"
 
-enum { UPSERT_ROWS = 32, UPSERT_WIDTH_MAX = 9 };
+enum { UPSERT_ROWS = 32, UPSERT_WIDTH_MAX = 14 };
 
 struct upsert {
     struct db *db;
@@ -28,6 +28,10 @@ struct upsert {
     .by_32 = into " VALUES " TIMES_32(row) " ON DUPLICATE KEY UPDATE " update,                     \
     .by_8 = into " VALUES " TIMES_8(row) " ON DUPLICATE KEY UPDATE " update,                       \
     .by_1 = into " VALUES " row " ON DUPLICATE KEY UPDATE " update
+/* A row that is there is ERR_EXISTS. */
+#define INSERT(into, row)                                                                          \
+    .by_32 = into " VALUES " TIMES_32(row), .by_8 = into " VALUES " TIMES_8(row),                  \
+    .by_1 = into " VALUES " row
 
 /* `values`: one row, `width` of them; what they point to must live until the flush. */
 MUST_USE enum err upsert_add(struct upsert *upsert, const struct db_value *values);

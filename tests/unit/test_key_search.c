@@ -84,7 +84,7 @@ static void key_make(unsigned i)
                                         .pepper_id = ""};
         memcpy(secret.hash, &secret.id, sizeof secret.id);
         if (version == 2) must(key_secret_retire(db, id, NOW + (i % 2 ? HOUR : -HOUR)));
-        must(key_secret_insert(db, &secret));
+        must(key_secret_insert(db, &secret, 1));
     }
     row.disabled = i % 4 == 1;
     row.suspended = i % 13 == 0;

@@ -413,7 +413,7 @@ static void the_status_filter_says_what_the_rules_say(void **state)
                                             .algorithm = "blake2b",
                                             .pepper_id = "00000000"};
             assert_int_equal(key_secret_retire(db, row.id, INT64_MAX), ERR_OK);
-            assert_int_equal(key_secret_insert(db, &secret), ERR_OK);
+            assert_int_equal(key_secret_insert(db, &secret, 1), ERR_OK);
         }
         key_change_done(&issue.change);
     }

@@ -70,7 +70,7 @@ static enum err queue(uint64_t id, uint32_t generation, int64_t at)
                              .context = "{}",
                              .token_sealed = SPAN("token"),
                              .queued_at = at};
-    return outbox_insert(db, &row);
+    return outbox_insert(db, &row, 1);
 }
 
 static size_t claim(struct db *with, const struct outbox_node *node, int64_t now, enum err expected)

@@ -12,6 +12,7 @@
 #include "unit.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static int64_t at(const char *text)
 {
@@ -390,6 +391,64 @@ static void a_fenced_node_does_nothing(void **state)
     rotation_work_done(&work);
 }
 
+/* One customer's keys, all due; the mail of one stands in the outbox already, which cannot be; one
+ * is locked by somebody, and one is named twice. */
+static void a_page_does_all_but_those_that_cannot_be_done(void **state)
+{
+    (void)state;
+    enum { COUNT = 70, FAILS = 9, LOCKED = 40, TWICE = 55, ALL = COUNT + 1 };
+    struct rotation_work works[ALL] = {0};
+    struct operation *operations[ALL];
+    struct db *other = database_open();
+    struct arena arena = {0};
+    struct api_key_row row;
+    rotation_sql("UPDATE tier SET max_keys = 1000 WHERE slug = 'free'");
+    for (unsigned i = 0; i < COUNT; i++)
+        rotation_key(NULL);
+    rotation_now += 84 * DAY_MS;
+    struct rotation_pick picks[COUNT];
+    size_t count;
+    assert_int_equal(rotation_pick(rotation_db, rotation_now, picks, COUNT, &count), ERR_OK);
+    assert_int_equal(count, COUNT);
+    rotation_sql(
+        "INSERT INTO outbox (id, kind, subject, generation, recipient, customer_id, state,"
+        " next_at, first_queued_at) SELECT 1, 'rotation_upcoming', %llu, 1, email_index, 1,"
+        " 'dead', 0, 0 FROM customer",
+        (unsigned long long)picks[FAILS].key_id);
+    assert_int_equal(db_begin(other), ERR_OK);
+    assert_int_equal(api_key_lock(other, picks[LOCKED].key_id, &arena, &row), ERR_OK);
+    for (unsigned i = 0; i < ALL; i++) {
+        works[i] = (struct rotation_work){.pick = picks[i < COUNT ? i : TWICE],
+                                          .node = rotation_node.node,
+                                          .incarnation = rotation_node.incarnation};
+        works[i].operation.service = &rotation_service;
+        strcpy(works[i].operation.actor, "system");
+        rotation_work_init(&works[i]);
+        operations[i] = &works[i].operation;
+    }
+    committer_run(rotation_db, operations, ALL, database_start());
+    unsigned twice = 0;
+    for (unsigned i = 0; i < ALL; i++) {
+        enum err error = operations[i]->job.error;
+        if (i == TWICE || i == COUNT)
+            twice += error == ERR_OK;
+        else
+            assert_int_equal(error, i == FAILS ? ERR_EXISTS : i == LOCKED ? ERR_NOT_FOUND : ERR_OK);
+        rotation_work_done(&works[i]);
+    }
+    assert_int_equal(twice, 1);
+    assert_int_equal(mails("rotation_upcoming"), COUNT - 1);
+    assert_int_equal(rotation_number("SELECT COUNT(*) FROM rotation WHERE step = 2"), COUNT - 2);
+    db_rollback(other);
+    db_close(&other);
+    arena_done(&arena);
+    assert_int_equal(
+        rotation_number("SELECT COUNT(*) FROM rotation WHERE step = 1 AND look_at IS NOT"
+                        " NULL"),
+        2);
+    rotation_sql("UPDATE tier SET max_keys = 1 WHERE slug = 'free'");
+}
+
 static void a_key_that_is_locked_is_passed_over(void **state)
 {
     (void)state;
@@ -425,6 +484,7 @@ int main(void)
         TEST(a_sealed_secret_exists_at_once_and_waits_for_its_mail),
         TEST(a_fenced_node_does_nothing),
         TEST(a_key_that_is_locked_is_passed_over),
+        TEST(a_page_does_all_but_those_that_cannot_be_done),
     };
     return cmocka_run_group_tests(tests, rotation_up, rotation_down);
 }
