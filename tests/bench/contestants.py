@@ -24,7 +24,7 @@ done = function(summary, latency, requests)
 end
 """
 LUA_ROTATE = """
-local requests, at = {}, 0
+local requests, at = {}, tonumber(os.getenv("BENCH_FROM") or "0")
 init = function(args)
     for key in io.lines(os.getenv("BENCH_KEYS")) do
         requests[#requests + 1] = wrk.format("GET", nil, {["Host"] = "bench", ["X-API-Key"] = key})
