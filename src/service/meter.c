@@ -256,7 +256,7 @@ enum err meter_new(struct meter **out, struct service *service)
     meter->secret_limit = service->settings->metering.keys;
     meter->live_nodes = 1;
     meter->tag = tag_new();
-    meter->clock_offset_ms = clock_wall_ms() - clock_boot_ms();
+    clock_watch_begin(&meter->clock, clock_wall_ms(), clock_boot_ms());
     list_init(&meter->open);
     list_init(&meter->age);
     list_init(&meter->load_queue);

@@ -13,6 +13,7 @@
 #define KEYMETER_SERVICE_METER_PRIVATE_H
 
 #include "base/table.h"
+#include "core/clock_watch.h"
 #include "service/meter.h"
 #include "service/meter_batch.h"
 #include "service/meter_import.h"
@@ -99,7 +100,8 @@ struct meter {
     bool fenced; /* a feed row says so of this incarnation */
     bool left;   /* the node table */
     bool upkeep_flying;
-    int64_t upkeep_due_us, clock_offset_ms; /* wall - boot, as of the start */
+    int64_t upkeep_due_us;
+    struct clock_watch clock; /* from the start on; nothing confirms it */
     unsigned live_nodes;
     struct node_watch watches[64];
     unsigned watch_count;

@@ -1,6 +1,7 @@
 /* The meter as one node of many: what it does when it is fenced, when another process takes its
  * name, and when it is stopped before it has joined. */
 #include "base/clock.h"
+#include "conf/settings.h"
 #include "io/loop.h"
 #include "meter_fixture.h"
 #include "service/meter_private.h"
@@ -143,8 +144,21 @@ static bool upkeep_was_due(void *before_us)
     return meter->upkeep_due_us > *(int64_t *)before_us && !meter->upkeep_flying;
 }
 
-/* By both clocks: time passes. The wall clock alone: somebody has set it. */
-static void old_rows_go_with_time_but_not_with_a_clock_that_was_set(void **unused)
+static bool old_budget_is_gone(void *unused)
+{
+    (void)unused;
+    return number_of("SELECT COUNT(*) FROM budget WHERE subject = 5") == 0;
+}
+
+static void upkeep_passes(struct meter *meter)
+{
+    int64_t due_us = meter->upkeep_due_us;
+    loop_until(upkeep_was_due, &due_us);
+}
+
+/* The wall clock alone is ahead: somebody has set it. With the machine's own: it was wrong when the
+ * daemon started, and the database's tells. */
+static void old_rows_go_but_not_by_a_clock_that_is_wrong(void **unused)
 {
     (void)unused;
     key_add(4, "five");
@@ -156,13 +170,22 @@ static void old_rows_go_with_time_but_not_with_a_clock_that_was_set(void **unuse
     int64_t feed_rows = number_of("SELECT COUNT(*) FROM feed");
     assert_true(feed_rows > 1);
 
+    sql("INSERT INTO budget (kind, subject, period_start) VALUES (1, 5, 1)");
+    clock_move(0, 61 * 1000, 0);
+    loop_until(old_budget_is_gone, NULL);
+
     clock_move(DAYS_MS(94 + 31), 61 * 1000, 0);
-    int64_t due_us = meter->upkeep_due_us;
-    loop_until(upkeep_was_due, &due_us);
+    upkeep_passes(meter);
     assert_int_equal(number_of("SELECT COUNT(*) FROM budget WHERE subject = 4"), 1);
     assert_true(number_of("SELECT COUNT(*) FROM feed") >= feed_rows);
 
     clock_move(0, 61 * 1000, DAYS_MS(94 + 31));
+    upkeep_passes(meter);
+    assert_int_equal(number_of("SELECT COUNT(*) FROM budget WHERE subject = 4"), 1);
+
+    struct settings *settings = (struct settings *)(uintptr_t)services[NODE].settings;
+    settings->node.trust_clock = true;
+    clock_move(0, 61 * 1000, 0);
     loop_until(budget_is_gone, NULL);
     assert_int_equal(number_of("SELECT COUNT(*) FROM lease WHERE subject = 4"), 0);
     assert_int_equal(number_of("SELECT COUNT(*) FROM usage_hour WHERE customer_id = 4"), 1);
@@ -177,7 +200,7 @@ int main(void)
         cmocka_unit_test(a_fenced_node_joins_anew),
         cmocka_unit_test(a_replaced_node_gives_up_and_fences_nobody),
         cmocka_unit_test(a_stop_before_the_join_ends_at_once),
-        cmocka_unit_test(old_rows_go_with_time_but_not_with_a_clock_that_was_set),
+        cmocka_unit_test(old_rows_go_but_not_by_a_clock_that_is_wrong),
     };
     return cmocka_run_group_tests(tests, meter_group_begin, meter_group_finish);
 }
