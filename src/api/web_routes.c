@@ -20,6 +20,13 @@ static struct verdict handle_claim_page(struct http_request *request)
     return web_reply(request, &page);
 }
 
+/* Its script reads /openapi.json. */
+static struct verdict handle_docs_page(struct http_request *request)
+{
+    struct web_page page = {.status = 200, .name = "docs", .title = "API reference"};
+    return web_reply(request, &page);
+}
+
 static const char *content_type(const char *name)
 {
     const char *dot = strrchr(name, '.');
@@ -57,10 +64,12 @@ static struct verdict handle_static(struct http_request *request)
 }
 
 static const enum web_side for_customers = WEB_ON_PUBLIC;
+static const enum web_side for_operators = WEB_ON_API;
 static const enum web_side everywhere = WEB_ON_API | WEB_ON_PUBLIC;
 
 static const struct http_route routes[] = {
     {HTTP_M_GET, "/claim", handle_claim_page, &for_customers},
+    {HTTP_M_GET, "/docs", handle_docs_page, &for_operators},
     {HTTP_M_GET, "/static/{name}", handle_static, &everywhere},
 };
 

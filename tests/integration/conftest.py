@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from browser import Browser  # noqa: E402
 from daemon import Daemon  # noqa: E402
 from mariadb import Mariadb  # noqa: E402
 
@@ -47,5 +48,15 @@ def daemon(build_directory):
     try:
         yield running.start()
         assert running.stop() == 0, running.log()[-4000:]
+    finally:
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """One for all tests; its pages share nothing."""
+    running = Browser()
+    try:
+        yield running
     finally:
         running.close()

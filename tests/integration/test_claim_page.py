@@ -11,7 +11,6 @@ import pytest
 
 import claims
 import rotations
-from browser import Browser
 from daemon import request, wait_for
 from nodes import Cluster
 
@@ -20,15 +19,6 @@ SETTINGS = ["product.name=Acme <Maps>", "product.support=help@acme.example", "no
 SHOWN = "(() => { const s = [...document.querySelectorAll('[data-state]')].find(e => !e.hidden);" \
         " return s ? s.dataset.state : ''; })()"
 SECRET = "document.querySelector('[data-secret]').value"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    browser = Browser()
-    try:
-        yield browser
-    finally:
-        browser.close()
 
 
 @pytest.fixture(scope="module")

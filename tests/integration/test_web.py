@@ -131,6 +131,7 @@ def test_customers_pages_are_on_the_public_listener(public):
     for load in set(Parts(answer).loads):
         for address in (public.public, public.api):
             assert get(address, load[1:]).status == 200
-    for path in ("/openapi.json", "/livez", "/metrics", "/", "/admin/"):
+    is_page(get(public.api, "/docs"), 200)
+    for path in ("/docs", "/openapi.json", "/livez", "/metrics", "/", "/admin/"):
         is_page(get(public.public, path), 404)
     assert request(public.public, "GET", "/v1/keys").status == 404
