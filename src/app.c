@@ -21,6 +21,7 @@
 #include "notify.h"
 #include "service/committer.h"
 #include "service/context.h"
+#include "service/encryption_watch.h"
 #include "service/mail_maker.h"
 #include "service/mail_report.h"
 #include "service/mail_template.h"
@@ -61,6 +62,7 @@ struct app {
     char api_address[ADDRESS_SIZE], gateway_address[ADDRESS_SIZE], public_address[ADDRESS_SIZE];
     char base_url[BASE_URL_SIZE];
     struct secret_mail secret_mail;
+    struct encryption_watch *encryption_watch;
 };
 
 /* ---- start ---- */
@@ -133,11 +135,14 @@ static void base_url_init(struct app *app)
 static enum err start_mail(struct app *app, char *error)
 {
     struct service *service = &app->service;
+    bool sends = app->settings->mail.url[0] != '\0';
     base_url_init(app);
-    if (!app->settings->mail.url[0]) return ERR_OK;
+    /* Also without mail: customers' keys are checked with it. */
     enum err result = mail_maker_new(&service->maker, app->settings, service->keyring,
                                      service->templates, service->base_url);
+    if (!sends) return result == ERR_CRYPTO ? ERR_OK : result;
     if (!result) result = mailer_new(&service->mailer, service, error);
+    if (!result) result = encryption_watch_new(&app->encryption_watch, service);
     if (result) return result;
     secret_mail_init(&app->secret_mail, service);
     service->sealer = &app->secret_mail.sealer;
@@ -336,6 +341,7 @@ static void stop_listeners(struct app *app)
 
 static void stop_mailer(struct app *app)
 {
+    encryption_watch_stop(app->encryption_watch);
     if (!app->service.mailer) {
         stop_next(app);
         return;
@@ -397,6 +403,7 @@ static void stop_rest(struct app *app)
 {
     app->service.readers = NULL;
     app->service.sealer = NULL;
+    encryption_watch_free(&app->encryption_watch);
     mail_maker_free(&app->service.maker);
     token_cache_free(&app->service.tokens);
     throttle_free(&app->service.claim_throttle);

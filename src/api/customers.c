@@ -30,6 +30,23 @@ static void payment_put(struct buf *out, const struct entitlement_row *row)
     json_close(out, '}');
 }
 
+/* Never the keys themselves. */
+static void encryption_put(struct buf *out, const struct customer_view *view)
+{
+    for (unsigned kind = 0; kind < MAIL_KEY_KINDS; kind++) {
+        const struct customer_key *key = &view->keys.of[kind];
+        const char *name = encryption_field((enum mail_key_kind)kind);
+        if (!key->fingerprint) {
+            json_put_null(out, name);
+            continue;
+        }
+        json_open(out, name, '{');
+        json_put_string(out, "fingerprint", key->fingerprint);
+        json_put_time(out, "expires_at", key->ends_at);
+        json_close(out, '}');
+    }
+}
+
 static void quota_put(struct buf *out, const struct customer_view *view)
 {
     json_open(out, "quota", '{');
@@ -56,6 +73,7 @@ void customer_put(struct buf *out, const char *name, const struct customer_view 
     json_put_string(out, "name", view->name);
     json_put_string(out, "tier", view->entitlement.tier);
     json_put_string(out, "status", view->entitlement.status);
+    encryption_put(out, view);
     payment_put(out, &view->entitlement);
     quota_put(out, view);
     json_put_raw(out, "metadata", span_text(view->metadata));
@@ -65,12 +83,13 @@ void customer_put(struct buf *out, const char *name, const struct customer_view 
 
 /* ---- reading ---- */
 
-/* Keys for encrypted delivery are refused until something is delivered to them. */
-static void encryption_read(struct fields *fields, const char *name)
+static void encryption_read(struct fields *fields, struct encryption *encryption)
 {
-    const char *text;
-    if (field_lines(fields, name, 0, 65536, &text) == FIELD_SET)
-        field_wrong(fields, name, "must be null: this server delivers nothing encrypted");
+    for (unsigned kind = 0; kind < MAIL_KEY_KINDS; kind++) {
+        enum field result = field_lines(fields, encryption_field((enum mail_key_kind)kind), 1,
+                                        MAIL_KEY_TEXT_MAX, &encryption->of[kind].text);
+        encryption->of[kind].given = result == FIELD_SET || result == FIELD_NULL;
+    }
 }
 
 /* True when payment.reference stands there, be it null. */
@@ -100,8 +119,7 @@ void customer_fields_read(struct fields *fields, struct signup *signup)
     field_text(fields, "name", 1, NAME_MAX_CHARACTERS, &signup->name);
     field_required(fields, "tier", field_word(fields, "tier", 1, SLUG_MAX, &signup->tier));
     payment_read(fields, &signup->reference);
-    encryption_read(fields, "openpgp_key");
-    encryption_read(fields, "smime_certificate");
+    encryption_read(fields, &signup->encryption);
     field_not_null(fields, "metadata", field_metadata(fields, "metadata", &signup->metadata));
 }
 
@@ -178,12 +196,11 @@ static bool customer_path(struct http_request *request, struct customer_name *na
 static void edit_read(struct fields *fields, struct customer_edit *edit)
 {
     field_not_null(fields, "tier", field_word(fields, "tier", 1, SLUG_MAX, &edit->tier));
-    field_not_null(fields, "email", field_email(fields, "email", &edit->email));
+    field_not_null(fields, "email", field_email(fields, "email", &edit->contact.email));
     enum field name = field_text(fields, "name", 1, NAME_MAX_CHARACTERS, &edit->name);
     edit->has_name = name == FIELD_SET || name == FIELD_NULL;
     edit->has_reference = payment_read(fields, &edit->reference);
-    encryption_read(fields, "openpgp_key");
-    encryption_read(fields, "smime_certificate");
+    encryption_read(fields, &edit->contact.encryption);
     field_not_null(fields, "metadata", field_metadata(fields, "metadata", &edit->metadata));
 }
 

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "core/api_key.h"
 #include "core/permission.h"
+#include "service/context.h"
 
 enum { TITLE_MAX = 200, DESCRIPTION_MAX = 1000 };
 
@@ -57,8 +58,8 @@ void key_put(struct buf *out, const char *name, const struct key_view *view,
     json_put_string(out, "title", row->title);
     json_put_string(out, "description", row->description);
     json_put_string(out, "environment", row->environment);
-    json_put_string(out, "start", view->start);
-    json_put_string(out, "fingerprint", view->fingerprint);
+    json_put_string(out, "start", view->start[0] ? view->start : NULL);
+    json_put_string(out, "fingerprint", view->fingerprint[0] ? view->fingerprint : NULL);
     json_put_string(out, "status", key_status_name(view->status));
     json_put_string(out, "tier", view->tier);
     settings_put(out, row);
@@ -75,15 +76,17 @@ void key_put(struct buf *out, const char *name, const struct key_view *view,
     json_close(out, '}');
 }
 
-void deliver_read(struct fields *fields)
+bool deliver_read(struct fields *fields, const struct service *service)
 {
-    const char *deliver = "response";
-    enum field result = field_word(fields, "deliver", 1, 40, &deliver);
-    if (!field_not_null(fields, "deliver", result) || span_is(span_text(deliver), "response"))
-        return;
+    static const char *const words[] = {"response", "email", NULL};
+    unsigned choice = 0;
+    enum field result = field_choice(fields, "deliver", words, &choice);
+    if (!field_not_null(fields, "deliver", result) || choice == 0) return false;
+    if (service->mails) return true;
     field_wrong(fields, "deliver",
-                "only \"response\" is available: this server has no other way of delivery");
+                "only \"response\" is available: this server sends no mail (mail.url is not set)");
     fields->problem->code = "delivery_unavailable";
+    return false;
 }
 
 /* True when it was given, null included. */

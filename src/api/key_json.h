@@ -19,7 +19,7 @@ void key_settings_read(struct fields *fields, const struct caller *caller,
 void key_edit_read(struct fields *fields, const struct caller *caller, struct key_edit *edit);
 /* customer_id, an external_id too: required. */
 void customer_name_read(struct fields *fields, struct customer_name *customer);
-/* deliver: only "response" until there is mail; code delivery_unavailable otherwise. */
-void deliver_read(struct fields *fields);
+/* Whether `deliver` asks for mail; code delivery_unavailable where none is sent. */
+bool deliver_read(struct fields *fields, const struct service *service);
 
 #endif

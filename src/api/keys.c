@@ -63,7 +63,7 @@ struct verdict handle_key_create(struct http_request *request)
     if (!body_open(&body, request)) return problem_reply(request, &body.problem);
     customer_name_read(&body.fields, &issue->customer);
     key_settings_read(&body.fields, caller_of(request), &issue->settings);
-    deliver_read(&body.fields);
+    issue->change.delivery.by_mail = deliver_read(&body.fields, request_service(request));
     if (!query_only(request, NULL, &body.problem) || !body_finish(&body))
         return problem_reply(request, &body.problem);
     issue_init(issue);
@@ -96,7 +96,7 @@ struct verdict handle_key_rotate(struct http_request *request)
     if (!body_open_optional(&body, request)) return problem_reply(request, &body.problem);
     field_not_null(&body.fields, "grace_seconds",
                    field_u64(&body.fields, "grace_seconds", 0, ROTATE_GRACE_MAX_S, &grace_s));
-    deliver_read(&body.fields);
+    rotate->change.delivery.by_mail = deliver_read(&body.fields, request_service(request));
     if (!query_only(request, NULL, &body.problem) || !body_finish(&body))
         return problem_reply(request, &body.problem);
     rotate_init(rotate, (uint32_t)grace_s);
@@ -118,7 +118,8 @@ static struct key_change *plain_read(struct http_request *request, size_t size, 
         return NULL;
     }
     bool good = body_open_optional(&body, request);
-    if (good && delivers) deliver_read(&body.fields);
+    if (good && delivers)
+        change->delivery.by_mail = deliver_read(&body.fields, request_service(request));
     if (good) good = query_only(request, NULL, &body.problem) && body_finish(&body);
     if (good) return change;
     *verdict = problem_reply(request, &body.problem);

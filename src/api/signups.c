@@ -1,6 +1,6 @@
 /* The sign-up flow's one call. Called by the routing on the loop thread; service/signup.h does the
  * three steps. What always holds: the secret is in the one answer behind its commit and nowhere
- * else. */
+ * else, or on its way by mail and not in the answer. */
 #include "api/signups.h"
 
 #include "api/customers.h"
@@ -13,8 +13,8 @@ static void signup_write(struct operation *operation, struct buf *out)
     const struct signup *signup = CONTAINER_OF(operation, struct signup, operation);
     json_open(out, NULL, '{');
     customer_put(out, "customer", &signup->customer);
-    key_put(out, "key", &signup->key_view, NULL);
-    json_put_text(out, "secret", secret_span(signup->secret));
+    key_put(out, "key", &signup->made.view, NULL);
+    if (signup->made.secret) json_put_text(out, "secret", secret_span(signup->made.secret));
     json_close(out, '}');
 }
 
@@ -45,7 +45,7 @@ struct verdict handle_signup_create(struct http_request *request)
     if (!body_open(&body, request)) return problem_reply(request, &body.problem);
     customer_fields_read(&body.fields, signup);
     key_read(&body.fields, caller_of(request), signup);
-    deliver_read(&body.fields);
+    signup->made.delivery.by_mail = deliver_read(&body.fields, request_service(request));
     if (!query_only(request, NULL, &body.problem) || !body_finish(&body))
         return problem_reply(request, &body.problem);
     signup->operation.service = request_service(request);

@@ -14,6 +14,7 @@
 #include "service/notice.h"
 #include "service/rotation_rows.h"
 #include "service/rotator.h"
+#include "service/secret_mail.h"
 #include "store/claim.h"
 #include "store/customer.h"
 #include "store/rotation.h"
@@ -195,26 +196,40 @@ void claim_reveal_done(struct claim_reveal *reveal)
 
 /* ---- sending another link ---- */
 
+/* Where an old secret works on, the mail reminds; a key that has none is told of as at first. */
+static enum err resend_open(struct db *db, struct key_change *change, const struct api_key_row *row,
+                            struct notice *notice, int64_t first_at)
+{
+    struct rotation_secret old, next;
+    struct tier_row tier;
+    enum err error = rotation_secrets(db, row->id, row->secret_version, &old, &next);
+    if (!error) error = key_change_tier(db, row->customer_id, &change->arena, &tier);
+    if (error) return error;
+    if (!row->secret_version) {
+        secret_mail_issued(notice, row, "", &tier);
+        return ERR_OK;
+    }
+    notice->kind = old.there ? "claim_reminder" : "regenerated";
+    notice_open(notice, row, old.start);
+    json_put_i64(&notice->context, old.there ? "issued_at" : "regenerated_at", first_at);
+    return ERR_OK;
+}
+
 static enum err resend(struct db *db, struct key_change *change, const struct api_key_row *row,
-                       uint32_t number)
+                       uint32_t number, int64_t first_at)
 {
     struct operation *operation = &change->operation;
     struct customer_name name = {.id = row->customer_id};
     struct customer_row customer;
-    struct rotation_secret old, next;
     struct claim_row link;
     struct secret *token = NULL;
-    struct notice notice CLEANUP(notice_done) = {.kind = "claim_reminder",
-                                                 .customer = &customer,
-                                                 .generation = row->secret_version,
-                                                 .number = RESEND_NUMBER + number};
+    struct notice notice CLEANUP(notice_done) = {
+        .customer = &customer, .generation = row->secret_version, .number = RESEND_NUMBER + number};
     enum err error = customer_find(db, &name, &change->arena, &customer);
-    if (!error) error = rotation_secrets(db, row->id, row->secret_version, &old, &next);
+    if (!error) error = resend_open(db, change, row, &notice, first_at);
     if (!error) error = claim_make(operation, row->id, row->secret_version, &link, &token);
     if (!error) error = claim_insert(db, &link, 1);
     if (error) return error;
-    notice_open(&notice, row, old.start);
-    json_put_i64(&notice.context, "issued_at", operation->now_ms);
     notice.token = secret_span(token);
     error = notice_queue(db, operation, &notice, NULL);
     secret_free(&token);
@@ -226,15 +241,16 @@ static enum err resend(struct db *db, struct key_change *change, const struct ap
 static enum err resend_apply(struct db *db, struct key_change *change, struct api_key_row *row)
 {
     uint32_t made = 0;
+    int64_t first_at = 0;
     bool live = false;
     enum err error = key_change_refuse_revoked(&change->operation, row);
-    if (!error) error = claim_count(db, row->id, row->secret_version, &made, &live);
+    if (!error) error = claim_count(db, row->id, row->secret_version, &made, &live, &first_at);
     if (error) return error;
     if (!made)
         return problem_set(&change->operation.problem, 409, "no_claim_pending",
                            "No secret of the key waits to be claimed.");
     change->action = "claim.resend";
-    return resend(db, change, row, made);
+    return resend(db, change, row, made, first_at);
 }
 
 void claim_resend_init(struct key_change *change)

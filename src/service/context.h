@@ -36,7 +36,7 @@ struct service {
      */
     const struct secret_sealer *sealer;
     struct mail_templates *templates; /* service/mail_template.h; any thread, never changes */
-    struct mail_maker *maker;         /* service/mail_maker.h; NULL: no mail */
+    struct mail_maker *maker;         /* service/mail_maker.h; NULL only where no mail goes out */
     struct mailer *mailer;            /* service/mailer.h; NULL: no mail */
     const char *base_url;             /* what claim links begin with */
     struct throttle *claim_throttle;  /* wrong claim links */

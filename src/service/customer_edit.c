@@ -41,12 +41,16 @@ static enum err look_run(struct db *db, struct db_job *job)
     arena_done(&edit->look_arena);
     enum err error = customer_view_find(db, edit->operation.service->keyring, &edit->customer, 0,
                                         &edit->look_arena, &view);
+    if (!error && contact_change_wanted(&edit->contact))
+        error = contact_change_look(db, edit->operation.service, &edit->contact, &edit->customer,
+                                    problem);
     if (error == ERR_NOT_FOUND) return not_found(problem);
-    if (!error) error = wants_payment(db, edit, &view.entitlement, problem, &edit->asked);
+    if (!error && (edit->tier || edit->has_reference))
+        error = wants_payment(db, edit, &view.entitlement, problem, &edit->asked);
     if (error) return error;
     edit->ask = (struct payment_ask){
         .external_id = view.external_id,
-        .email = edit->email ? edit->email : view.email,
+        .email = edit->contact.email ? edit->contact.email : view.email,
         .tier = edit->tier ? edit->tier : view.entitlement.tier,
         .reference = edit->has_reference ? edit->reference : view.entitlement.reference,
     };
@@ -89,13 +93,16 @@ static enum err apply(struct db *db, struct customer_edit *edit, struct customer
     const char *detail = NULL;
     enum err error = entitlement_find(db, row->id, &edit->arena, &before);
     if (!error && (edit->tier || edit->has_reference)) error = apply_payment(db, edit, &before);
+    if (!error && contact_change_wanted(&edit->contact))
+        error = contact_change_apply(db, operation, &edit->contact, row);
     if (!error)
-        error = customer_seal(operation->service->keyring, edit->email,
+        error = customer_seal(operation->service->keyring, edit->contact.email,
                               edit->has_name ? edit->name : NULL, &edit->arena, row);
     if (error) return error;
     if (edit->has_name && !edit->name) row->name_sealed = (struct span){0};
     if (edit->metadata) row->metadata = edit->metadata;
-    row->updated_at = operation->now_ms;
+    /* Another one each time: it tells whether anything has changed since. */
+    row->updated_at = operation->now_ms > row->updated_at ? operation->now_ms : row->updated_at + 1;
     if (edit->tier && !span_is(span_text(edit->tier), before.tier))
         detail = arena_printf(&edit->arena, "{\"tier_before\":\"%s\",\"tier\":\"%s\"}", before.tier,
                               edit->tier);
@@ -192,13 +199,15 @@ static void look_done(struct db_job *job, enum err error)
 
 enum err customer_edit_start(struct customer_edit *edit)
 {
-    if (edit->erase || (!edit->tier && !edit->has_reference)) return edit_commit(edit);
+    bool looks = edit->tier || edit->has_reference || contact_change_wanted(&edit->contact);
+    if (edit->erase || !looks) return edit_commit(edit);
     edit->look_job = (struct db_job){.run = look_run, .done = look_done};
     return db_submit(edit->operation.service->readers, &edit->look_job);
 }
 
 void customer_edit_done(struct customer_edit *edit)
 {
+    contact_change_done(&edit->contact);
     arena_done(&edit->arena);
     arena_done(&edit->look_arena);
 }

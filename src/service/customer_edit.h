@@ -3,6 +3,7 @@
 #ifndef KEYMETER_SERVICE_CUSTOMER_EDIT_H
 #define KEYMETER_SERVICE_CUSTOMER_EDIT_H
 
+#include "service/contact_change.h"
 #include "service/signup.h"
 
 struct customer_edit {
@@ -10,8 +11,8 @@ struct customer_edit {
     struct customer_name customer;
     bool erase;       /* nothing else counts then */
     const char *tier; /* NULL: as it is; so for all below */
-    const char *email;
     const char *metadata;
+    struct contact_change contact; /* email and encryption: the caller's */
     bool has_name, has_reference;
     const char *name;      /* NULL: none any more */
     const char *reference; /* NULL: none any more */

@@ -8,8 +8,11 @@
 #include "core/api_key.h"
 #include "core/permission.h"
 #include "core/rotation.h"
+#include "service/context.h"
 #include "service/import.h"
+#include "service/notice.h"
 #include "service/rotation_rows.h"
+#include "service/secret_mail.h"
 #include "store/entitlement.h"
 #include "store/names.h"
 #include "store/tier.h"
@@ -97,12 +100,37 @@ static const char *label_of(const struct key_settings *settings, const struct ti
     return settings->test ? "km_test" : tier->tier.label;
 }
 
-enum err issue_key(struct db *db, struct operation *operation, const struct key_settings *settings,
-                   uint64_t customer_id, const struct tier_row *tier,
-                   const struct period_rule *months, struct arena *arena, struct secret **secret,
-                   struct key_view *view)
+static enum err first_secret(struct db *db, struct operation *operation,
+                             const struct key_settings *settings, const struct api_key_row *row,
+                             struct key_change *change, struct key_secret_row *made)
 {
-    enum err error = check(db, operation, settings, customer_id, tier);
+    if (settings->import) return import_secret(db, operation, settings->import, row, made);
+    if (change->delivery.secret)
+        return key_change_add(db, operation, row, change->delivery.secret, made);
+    return key_change_mint(db, operation, row, made, &change->secret);
+}
+
+/* The mail with the secret, with the link to it, or, when the answer has it, without. */
+static enum err tell_issued(struct db *db, struct operation *operation,
+                            const struct delivery *delivery, const struct customer_row *customer,
+                            const struct api_key_row *row, const char *start,
+                            const struct tier_row *tier)
+{
+    struct notice notice CLEANUP(notice_done) = {.customer = customer};
+    if (!delivery->by_mail && !operation->service->mails) return ERR_OK;
+    secret_mail_issued(&notice, row, start, tier);
+    if (delivery->by_mail) return delivery_tell(db, operation, delivery, &notice);
+    enum err error = notice_queue(db, operation, &notice, NULL);
+    return error == ERR_NOT_FOUND ? ERR_OK : error;
+}
+
+enum err issue_key(struct db *db, struct operation *operation, const struct key_settings *settings,
+                   const struct customer_row *customer, const struct tier_row *tier,
+                   const struct period_rule *months, struct arena *arena, struct key_change *change)
+{
+    const struct delivery *delivery = &change->delivery;
+    enum err error = check(db, operation, settings, customer->id, tier);
+    if (!error && delivery->by_mail) error = delivery_check(operation, delivery, customer);
     if (error) return error;
     struct buf permissions CLEANUP(buf_done) = {0}, limits CLEANUP(buf_done) = {0};
     names_to_json(span_text(settings->permissions), &permissions);
@@ -113,10 +141,11 @@ enum err issue_key(struct db *db, struct operation *operation, const struct key_
     if (permissions.failed || limits.failed || !permissions_json || !limits_json || !slug)
         return ERR_NO_MEMORY;
     int64_t now_ms = operation->now_ms;
+    bool by_link = delivery->by_mail && !delivery->secret;
     struct key_secret_row made;
     struct api_key_row row = {
-        .id = id_new(),
-        .customer_id = customer_id,
+        .id = delivery->by_mail ? delivery->key_id : id_new(),
+        .customer_id = customer->id,
         .title = settings->title ? settings->title : "",
         .description = settings->description ? settings->description : "",
         .environment = settings->test ? "test" : "live",
@@ -128,25 +157,39 @@ enum err issue_key(struct db *db, struct operation *operation, const struct key_
         .has_monthly_cap = settings->has_monthly_cap,
         .monthly_cap = settings->monthly_cap,
         .expires_at = settings->expires_at,
-        .rotates_at = settings->rotation_off ? 0 : rotation_date(&tier->tier, now_ms),
+        .rotates_at = settings->rotation_off || by_link ? 0 : rotation_date(&tier->tier, now_ms),
         .rotation_off = settings->rotation_off,
-        .secret_version = 1,
+        .secret_version = by_link ? 0 : 1,
         .created_at = now_ms,
         .updated_at = now_ms,
     };
     char subject[ID_TEXT_SIZE];
     id_format(subject, "key", row.id);
     error = api_key_insert(db, &row);
-    if (!error)
-        error = settings->import ? import_secret(db, operation, settings->import, &row, &made)
-                                 : key_change_mint(db, operation, &row, &made, secret);
+    if (!error && !by_link) error = first_secret(db, operation, settings, &row, change, &made);
     if (!error) error = rotation_rows_begin(db, &row, &tier->tier, now_ms);
     if (!error && row.expires_at) error = rotation_rows_expiry(db, &row, &tier->tier, now_ms);
-    if (!error) key_view_of_new(view, &row, &made, slug, months, now_ms);
+    if (!error) key_view_of_new(&change->view, &row, by_link ? NULL : &made, slug, months, now_ms);
+    if (!error && !settings->import)
+        error =
+            tell_issued(db, operation, delivery, customer, &row, by_link ? "" : made.start, tier);
     operation_feed(operation, FEED_KEY, row.id);
-    operation_audit(operation, settings->import ? "key.import" : "key.create", subject, customer_id,
-                    NULL);
+    operation_audit(operation, settings->import ? "key.import" : "key.create", subject,
+                    customer->id, NULL);
     return error;
+}
+
+enum err issue_deliver(struct db *db, struct service *service, const struct key_settings *settings,
+                       const struct customer_row *customer, const struct customer_keys *keys,
+                       const struct tier_row *tier, struct delivery *delivery)
+{
+    struct delivery_key what = {.customer = customer,
+                                .keys = keys,
+                                .title = settings->title ? settings->title : "",
+                                .environment = settings->test ? "test" : "live",
+                                .label = label_of(settings, tier),
+                                .tier = tier};
+    return delivery_prepare_new(db, service, delivery, &what);
 }
 
 static enum err issue_run(struct db *db, struct operation *operation)
@@ -168,8 +211,8 @@ static enum err issue_run(struct db *db, struct operation *operation)
                            "The payment for the customer's tier has lapsed.");
     if (!error) error = tier_row_find(db, span_text(entitlement.tier), &tier);
     if (!error)
-        error = issue_key(db, operation, &issue->settings, customer.id, &tier, &entitlement.months,
-                          &change->arena, &change->secret, &change->view);
+        error = issue_key(db, operation, &issue->settings, &customer, &tier, &entitlement.months,
+                          &change->arena, change);
     return error;
 }
 
@@ -180,8 +223,24 @@ static void issue_done(struct operation *operation, enum err error)
     change->done(change, error);
 }
 
+/* By mail: what the operation is going to find, it checks again. */
+static enum err issue_prepare(struct db *db, struct key_change *change)
+{
+    struct issue *issue = CONTAINER_OF(change, struct issue, change);
+    struct arena arena CLEANUP(arena_done) = {0};
+    struct customer_row customer;
+    struct tier_row tier;
+    enum err error = customer_find(db, &issue->customer, &arena, &customer);
+    if (!error) error = key_change_tier(db, customer.id, &arena, &tier);
+    if (error) return error == ERR_NOT_FOUND ? ERR_OK : error;
+    change->delivery.customer_at = customer.updated_at;
+    return issue_deliver(db, change->operation.service, &issue->settings, &customer, NULL, &tier,
+                         &change->delivery);
+}
+
 void issue_init(struct issue *issue)
 {
+    issue->change.prepare = issue_prepare;
     issue->settings.at = "body";
     issue->change.operation.run = issue_run;
     issue->change.operation.done = issue_done;

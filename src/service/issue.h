@@ -6,6 +6,7 @@
 #include "service/key_change.h"
 #include "store/customer.h"
 
+struct customer_keys;
 struct tier_row;
 struct key_import;
 
@@ -39,12 +40,22 @@ struct issue {
 void issue_init(struct issue *issue);
 
 /* In a transaction that holds the customer's lock and has made sure of the entitlement: inserts the
- * key with its secret; what *view points to stands in `arena` and in the settings. 403
+ * key with its secret, which made->delivery says how to deliver, and tells the customer; results
+ * are made->secret and made->view, whose texts stand in `arena` and in the settings. 403
  * key_limit_reached, 422 for what the tier does not allow. */
 MUST_USE enum err issue_key(struct db *db, struct operation *operation,
-                            const struct key_settings *settings, uint64_t customer_id,
-                            const struct tier_row *tier, const struct period_rule *months,
-                            struct arena *arena, struct secret **secret, struct key_view *view);
+                            const struct key_settings *settings,
+                            const struct customer_row *customer, const struct tier_row *tier,
+                            const struct period_rule *months, struct arena *arena,
+                            struct key_change *made);
+
+/* Prepares the delivery by mail of a key with these settings; `keys` NULL: those on file. Reader's
+ * thread. */
+MUST_USE enum err issue_deliver(struct db *db, struct service *service,
+                                const struct key_settings *settings,
+                                const struct customer_row *customer,
+                                const struct customer_keys *keys, const struct tier_row *tier,
+                                struct delivery *delivery);
 
 /* Adds errors for permissions outside the tier or the token, and for limits wider than the tier's.
  * True when there are none. */

@@ -149,39 +149,48 @@ void key_change_finish(struct operation *operation, enum err error)
     change->done(change, error);
 }
 
-static enum err precount_run(struct db *db, struct db_job *job)
+/* Best effort: without it the view has what is folded. */
+static void precount(struct db *db, struct key_change *change)
 {
-    struct key_change *change = CONTAINER_OF(job, struct key_change, count_job);
     int64_t now_ms = clock_wall_ms();
     enum err error = usage_snapshot_begin(db);
     if (!error) error = key_view_find(db, change->key_id, now_ms, &change->arena, &change->view);
     if (!error) error = key_view_count(db, &change->view, 1, &change->arena);
     usage_snapshot_end(db);
-    if (error) return error;
+    if (error) return;
     change->counted = change->view.used;
     change->counted_start = change->view.period.start_ms;
-    return ERR_OK;
 }
 
-static void precount_done(struct db_job *job, enum err error)
+static enum err before_run(struct db *db, struct db_job *job)
 {
     struct key_change *change = CONTAINER_OF(job, struct key_change, count_job);
-    (void)error; /* then the view has what is folded */
-    error = operation_submit(&change->operation);
+    bool prepares = change->prepare && change->delivery.by_mail;
+    enum err error = prepares ? change->prepare(db, change) : ERR_OK;
+    if (!error && change->key_id && reservation_of(change->operation.request)) precount(db, change);
+    return error;
+}
+
+static void before_done(struct db_job *job, enum err error)
+{
+    struct key_change *change = CONTAINER_OF(job, struct key_change, count_job);
+    if (!error) error = operation_submit(&change->operation);
     if (error) change->done(change, error);
 }
 
 enum err key_change_submit(struct key_change *change)
 {
     const struct operation *operation = &change->operation;
-    if (!change->key_id || !reservation_of(operation->request))
+    bool counts = change->key_id && reservation_of(operation->request);
+    if (!counts && !(change->prepare && change->delivery.by_mail))
         return operation_submit(&change->operation);
-    change->count_job = (struct db_job){.run = precount_run, .done = precount_done};
+    change->count_job = (struct db_job){.run = before_run, .done = before_done};
     return db_submit(operation->service->readers, &change->count_job);
 }
 
 void key_change_done(struct key_change *change)
 {
+    delivery_done(&change->delivery);
     secret_free(&change->secret);
     arena_done(&change->arena);
 }

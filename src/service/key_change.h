@@ -5,20 +5,24 @@
 #define KEYMETER_SERVICE_KEY_CHANGE_H
 
 #include "base/secret.h"
+#include "service/delivery.h"
 #include "service/operation.h"
 #include "store/key_view.h"
 
 struct key_change {
     struct operation operation; /* the caller sets service, request, token_id */
     uint64_t key_id;
-    const char *within; /* permissions of the caller's token; NULL: any */
-    bool reduces;       /* takes away only: allowed whatever the key may do */
+    const char *within;       /* permissions of the caller's token; NULL: any */
+    bool reduces;             /* takes away only: allowed whatever the key may do */
+    struct delivery delivery; /* by_mail: the caller's */
     /* Loop; after it, key_change_done. */
     void (*done)(struct key_change *change, enum err error);
     /* results of ERR_OK: */
     struct key_view view;
     struct secret *secret; /* NULL: none was made */
     /* its own: */
+    /* NULL, or on a reader's thread, before the operation, when delivery.by_mail. */
+    enum err (*prepare)(struct db *db, struct key_change *change);
     enum err (*apply)(struct db *db, struct key_change *change, struct api_key_row *row);
     const char *action; /* of the audit row; NULL: nothing changed */
     struct arena arena;

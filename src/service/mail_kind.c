@@ -68,6 +68,11 @@ const struct template_variable mail_common_variables[] = {
 #define KEY_START                                                                                  \
     TEXT("key_start", "the first characters, and `...`, of the secret used so far", "km_live_ab...")
 
+#define OPTIONAL_KEY_START                                                                         \
+    OPTIONAL("key_start",                                                                          \
+             "the first characters, and `...`, of the secret used so far; missing: it had none",   \
+             "km_live_ab...")
+
 /* How a new secret reaches the customer. Neither: it was given elsewhere, in the API's answer. */
 #define CLAIM_END OPTIONAL_TIME("claim_ends_at", "when the link ends", "2026-03-17T14:05:00Z")
 #define DELIVERY                                                                                   \
@@ -161,13 +166,16 @@ static const struct template_variable retired[] = {
 };
 
 static const struct template_variable expiring[] = {
-    KEY_ID,    KEY_START, TIME("expires_at", "when the key stops working", "2026-03-31T00:00:00Z"),
-    LAST_USED, END,
+    KEY_ID,
+    OPTIONAL_KEY_START,
+    TIME("expires_at", "when the key stops working", "2026-03-31T00:00:00Z"),
+    LAST_USED,
+    END,
 };
 
 static const struct template_variable regenerated[] = {
     KEY_ID,
-    KEY_START,
+    OPTIONAL_KEY_START,
     DELIVERY,
     TIME("regenerated_at", "when the earlier secrets stopped working", "2026-03-03T14:05:00Z"),
     END,
@@ -175,7 +183,7 @@ static const struct template_variable regenerated[] = {
 
 static const struct template_variable revoked[] = {
     KEY_ID,
-    KEY_START,
+    OPTIONAL_KEY_START,
     TIME("revoked_at", "when the key stopped working", "2026-03-03T14:05:00Z"),
     END,
 };

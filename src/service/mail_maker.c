@@ -90,6 +90,7 @@ struct making {
     char message_id[TEXT_SIZE], boundary[BOUNDARY_LETTERS + 1];
     struct mail_compose_fault fault;
     enum mail_key_kind fault_kind;
+    bool in_clear; /* NOTICE_IN_CLEAR */
 };
 
 static void making_done(struct making *making)
@@ -118,6 +119,8 @@ static enum err making_render(struct making *making, struct span stored, const c
     json_t *context;
     enum err error = mail_expand(making->kind, stored, &context);
     if (error) return error;
+    making->in_clear = json_is_true(json_object_get(context, NOTICE_IN_CLEAR));
+    json_object_del(context, NOTICE_IN_CLEAR);
     error = mail_house_add(&maker->house, context, making->kind, making->customer.external_id,
                            making->name);
     if (value.data && json_object_set_new(context, name, json_stringn(value.data, value.length)))
@@ -245,7 +248,7 @@ static enum err row_compose(struct making *making, const struct outbox_row *row,
                             struct made_mail *out)
 {
     CLEANUP(buf_done) struct buf body = {.limit = MAIL_MESSAGE_MAX};
-    enum err error = message_seal(making, &body);
+    enum err error = making->in_clear ? ERR_NOT_FOUND : message_seal(making, &body);
     bool key_fault = error == ERR_INVALID && making->fault.key != MAIL_KEY_GOOD;
     if (!error)
         return mail_compose_wrap(&making->message, buf_span(&body), &out->message, &making->fault);

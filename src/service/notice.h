@@ -17,6 +17,10 @@ struct db;
 struct operation;
 struct outbox_row;
 
+/* A member of a context: true where the mail goes in clear whatever key is on file by then, because
+ * it tells of that very key's coming. */
+#define NOTICE_IN_CLEAR "in_clear"
+
 /* One mail. `context` is a JSON object begun with notice_open (or empty, with a body): notice_queue
  * closes it. In it times are wall ms, durations seconds, the names those of the kind's templates;
  * it is stored as it is, so it never has a secret, an address or a name in it. */

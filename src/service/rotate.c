@@ -4,6 +4,7 @@
  * one is made. */
 #include "service/rotate.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "core/period.h"
 #include "core/rotation.h"
@@ -11,6 +12,8 @@
 #include "service/notice.h"
 #include "service/rotation_rows.h"
 #include "service/secret_mail.h"
+#include "store/claim.h"
+#include "store/customer.h"
 #include "store/rotation.h"
 #include "store/tier.h"
 
@@ -22,73 +25,151 @@ static enum err refuse_dead(struct operation *operation, const struct api_key_ro
                        "The key has expired; set a later expires_at first.");
 }
 
-/* What a mail names: the secret that was in use, read before it goes. */
-static enum err start_of(struct db *db, const struct api_key_row *row, char start[11])
-{
-    struct rotation_secret current, next;
-    enum err error = rotation_secrets(db, row->id, row->secret_version, &current, &next);
-    if (!error) memcpy(start, current.start, sizeof current.start);
-    return error;
-}
-
-/* The next secret, and the steps of its life. ends_at: the former one's; 0: it is dead. */
+/* The next secret's row, where it is made now, and the steps of its life. ends_at: the former
+ * one's; 0: it is dead. */
 static enum err next_secret(struct db *db, struct key_change *change, struct api_key_row *row,
                             int64_t ends_at)
 {
     struct tier_row tier;
-    int64_t now_ms = change->operation.now_ms;
+    struct key_secret_row made;
+    struct operation *operation = &change->operation;
+    int64_t now_ms = operation->now_ms;
     enum err error = key_change_tier(db, row->customer_id, &change->arena, &tier);
     if (error) return error;
     row->secret_version++;
     row->rotates_at = row->rotation_off ? 0 : rotation_date(&tier.tier, now_ms);
-    struct key_secret_row made;
-    error = key_change_mint(db, &change->operation, row, &made, &change->secret);
+    error = change->delivery.secret
+                ? key_change_add(db, operation, row, change->delivery.secret, &made)
+                : key_change_mint(db, operation, row, &made, &change->secret);
     if (!error)
         error = ends_at ? rotation_rows_replace(db, row, ends_at, now_ms)
                         : rotation_rows_end(db, row, now_ms);
     return error ? error : rotation_rows_begin(db, row, &tier.tier, now_ms);
 }
 
-static enum err tell_rotated(struct db *db, struct key_change *change,
-                             const struct api_key_row *row, const char *start, int64_t ends_at)
+/* By mail, and without a key to encrypt to. */
+static bool by_link(const struct key_change *change)
 {
-    struct tier_row tier;
-    struct notice notice CLEANUP(notice_done) = {.generation = row->secret_version - 1};
-    if (!change->operation.service->mails) return ERR_OK;
-    enum err error = key_change_tier(db, row->customer_id, &change->arena, &tier);
+    return change->delivery.by_mail && !change->delivery.secret;
+}
+
+/* Whom to tell. By mail it must be possible, and the customer as it was when the mail was made. */
+static enum err customer_of(struct db *db, struct key_change *change, const struct api_key_row *row,
+                            struct customer_row *customer)
+{
+    struct customer_name name = {.id = row->customer_id};
+    enum err error = customer_find(db, &name, &change->arena, customer);
+    if (error || !change->delivery.by_mail) return error;
+    return delivery_check(&change->operation, &change->delivery, customer);
+}
+
+/* The mail with the new secret, with the link to it, or, when the answer has it, without. */
+static enum err tell(struct db *db, struct key_change *change, struct notice *notice)
+{
+    struct operation *operation = &change->operation;
+    int64_t first_at;
+    bool live;
+    /* Links of this generation were announced under the numbers before. */
+    enum err error =
+        claim_count(db, notice->key_id, notice->generation, &notice->number, &live, &first_at);
     if (error) return error;
-    secret_mail_rotated(&notice, row, start, &tier.tier);
-    json_put_i64(&notice.context, "old_ends_at", ends_at);
-    return notice_tell(db, &change->operation, &notice, row->customer_id);
+    if (change->delivery.by_mail) return delivery_tell(db, operation, &change->delivery, notice);
+    if (!operation->service->mails) return ERR_OK;
+    error = notice_queue(db, operation, notice, NULL);
+    return error == ERR_NOT_FOUND ? ERR_OK : error;
+}
+
+/* ---- rotation ---- */
+
+/* As the scheduled rotation does it: the old secret works on until the link was used. */
+static enum err rotate_by_link(struct db *db, struct key_change *change, struct api_key_row *row,
+                               const struct tier *tier, struct notice *notice)
+{
+    int64_t now_ms = change->operation.now_ms;
+    const struct rotation_row rows[] = {
+        {.key_id = row->id,
+         .generation = row->secret_version,
+         .step = ROTATION_RETIRE,
+         .status = ROTATION_ROTATED,
+         .look_at = now_ms + tier->max_overlap_days * DAY_MS,
+         .created_at = now_ms},
+        {.key_id = row->id,
+         .generation = row->secret_version,
+         .step = ROTATION_REMIND,
+         .due_at = now_ms + DAY_MS,
+         .look_at = now_ms + DAY_MS,
+         .created_at = now_ms},
+    };
+    enum err error = rotation_rows_end(db, row, now_ms);
+    if (!error) error = rotation_put(db, rows, COUNT_OF(rows));
+    row->rotates_at = 0;
+    notice->generation = row->secret_version;
+    return error ? error : tell(db, change, notice);
+}
+
+static enum err rotate_now(struct db *db, struct key_change *change, struct api_key_row *row,
+                           struct notice *notice, int64_t ends_at)
+{
+    int64_t now_ms = change->operation.now_ms;
+    enum err error = key_secret_retire(db, row->id, ends_at);
+    if (!error) error = key_secret_remove(db, row->id, row->secret_version + 1, now_ms, NULL);
+    if (!error) error = next_secret(db, change, row, ends_at);
+    notice->generation = row->secret_version - 1;
+    if (!error) json_put_i64(&notice->context, "old_ends_at", ends_at);
+    return error ? error : tell(db, change, notice);
+}
+
+static enum err refuse_rotating(struct db *db, struct key_change *change,
+                                const struct api_key_row *row, const struct rotation_secret *old)
+{
+    bool overlaps = false;
+    struct problem *problem = &change->operation.problem;
+    enum err error = key_secret_overlaps(db, row->id, change->operation.now_ms, &overlaps);
+    if (error) return error;
+    if (overlaps)
+        return problem_set(problem, 409, "rotation_in_progress",
+                           "Two secrets of the key work already; end the overlap first or wait "
+                           "for its end.");
+    if (old->there) return ERR_OK;
+    return problem_set(problem, 409, "claim_pending",
+                       "The key has no secret yet that could be replaced: its claim link waits. "
+                       "Send another one (resend-claim), or regenerate the key.");
 }
 
 static enum err rotate_apply(struct db *db, struct key_change *change, struct api_key_row *row)
 {
     const struct rotate *rotate = CONTAINER_OF(change, struct rotate, change);
-    int64_t now_ms = change->operation.now_ms;
-    bool overlaps;
+    struct rotation_secret old, next;
+    struct customer_row customer;
+    struct tier_row tier;
+    struct notice notice CLEANUP(notice_done) = {.customer = &customer};
+    int64_t ends_at = change->operation.now_ms + (int64_t)rotate->grace_s * 1000;
+    if (change->delivery.secret) ends_at = change->delivery.ends_at;
     enum err error = refuse_dead(&change->operation, row);
-    if (!error) error = key_secret_overlaps(db, row->id, now_ms, &overlaps);
+    if (!error) error = rotation_secrets(db, row->id, row->secret_version, &old, &next);
+    if (!error) error = refuse_rotating(db, change, row, &old);
+    if (!error) error = customer_of(db, change, row, &customer);
+    if (!error) error = key_change_tier(db, row->customer_id, &change->arena, &tier);
     if (error) return error;
-    if (overlaps)
-        return problem_set(&change->operation.problem, 409, "rotation_in_progress",
-                           "Two secrets of the key work already; end the overlap first or wait "
-                           "for its end.");
-    char start[11];
-    int64_t ends_at = now_ms + (int64_t)rotate->grace_s * 1000;
-    error = start_of(db, row, start);
-    if (!error) error = key_secret_retire(db, row->id, ends_at);
-    if (!error) error = key_secret_remove(db, row->id, row->secret_version + 1, now_ms, NULL);
-    if (!error) error = next_secret(db, change, row, ends_at);
     change->action = "key.rotate";
-    if (error) return error;
-    return tell_rotated(db, change, row, start, ends_at);
+    secret_mail_rotated(&notice, row, old.start, &tier.tier);
+    return by_link(change) ? rotate_by_link(db, change, row, &tier.tier, &notice)
+                           : rotate_now(db, change, row, &notice, ends_at);
+}
+
+static enum err rotate_prepare(struct db *db, struct key_change *change)
+{
+    const struct rotate *rotate = CONTAINER_OF(change, struct rotate, change);
+    int64_t ends_at = clock_wall_ms() + (int64_t)rotate->grace_s * 1000;
+    return delivery_prepare_next(db, change->operation.service, &change->delivery, change->key_id,
+                                 "rotated", ends_at);
 }
 
 void rotate_init(struct rotate *rotate, uint32_t grace_s)
 {
     rotate->grace_s = grace_s;
     rotate->change.apply = rotate_apply;
+    rotate->change.prepare = rotate_prepare;
     rotate->change.operation.run = key_change_run;
     rotate->change.operation.done = key_change_finish;
 }
@@ -110,22 +191,43 @@ void rotate_end_init(struct key_change *change)
     change->operation.done = key_change_finish;
 }
 
+/* Until the link is used the key has no secret at all. */
+static enum err regenerate_by_link(struct db *db, struct key_change *change,
+                                   struct api_key_row *row)
+{
+    row->rotates_at = 0;
+    return rotation_rows_end(db, row, change->operation.now_ms);
+}
+
 static enum err regenerate_apply(struct db *db, struct key_change *change, struct api_key_row *row)
 {
-    char start[11];
+    struct rotation_secret old, next;
+    struct customer_row customer;
+    struct notice notice CLEANUP(notice_done) = {
+        .kind = "regenerated", .customer = &customer, .generation = row->secret_version};
     enum err error = refuse_dead(&change->operation, row);
-    if (!error) error = start_of(db, row, start);
+    if (!error) error = rotation_secrets(db, row->id, row->secret_version, &old, &next);
+    if (!error) error = customer_of(db, change, row, &customer);
     if (!error) error = key_secret_remove(db, row->id, row->secret_version + 1, 0, NULL);
-    if (!error) error = next_secret(db, change, row, 0);
+    if (error) return error;
+    error = by_link(change) ? regenerate_by_link(db, change, row) : next_secret(db, change, row, 0);
     change->action = "key.regenerate";
     if (error) return error;
-    return notice_of_key(db, &change->operation, "regenerated", row, row->secret_version - 1, start,
-                         "regenerated_at", change->operation.now_ms);
+    notice_open(&notice, row, old.start);
+    json_put_i64(&notice.context, "regenerated_at", change->operation.now_ms);
+    return tell(db, change, &notice);
+}
+
+static enum err regenerate_prepare(struct db *db, struct key_change *change)
+{
+    return delivery_prepare_next(db, change->operation.service, &change->delivery, change->key_id,
+                                 "regenerated", 0);
 }
 
 void regenerate_init(struct key_change *change)
 {
     change->apply = regenerate_apply;
+    change->prepare = regenerate_prepare;
     change->operation.run = key_change_run;
     change->operation.done = key_change_finish;
 }

@@ -10,7 +10,8 @@ struct rotate {
     struct key_change change;
     uint32_t grace_s;
 };
-/* Both secrets work until grace_s from now; 409 rotation_in_progress during an overlap. */
+/* Both secrets work until grace_s from now; 409 rotation_in_progress during an overlap. By mail
+ * without a key to encrypt to: as a scheduled rotation, until the claim link was used. */
 void rotate_init(struct rotate *rotate, uint32_t grace_s);
 /* The older secrets are dead when it is done; nothing to do is no error. */
 void rotate_end_init(struct key_change *change);

@@ -24,6 +24,16 @@ void secret_mail_rotated(struct notice *notice, const struct api_key_row *key, c
     json_put_i64(&notice->context, "overlap", tier->hard_stop_days * DAY_MS / 1000);
 }
 
+void secret_mail_issued(struct notice *notice, const struct api_key_row *key, const char *start,
+                        const struct tier_row *tier)
+{
+    notice->kind = "key_issued";
+    notice_open(notice, key, start);
+    json_put_string(&notice->context, "tier", tier->tier.slug);
+    if (tier->tier.has_quota)
+        json_put_u64(&notice->context, "monthly_limit", tier->tier.monthly_quota);
+}
+
 static enum err rotated_seal(const struct secret_mail *mail, struct db *db,
                              struct sealed_secret *what, struct notice *notice, struct arena *arena,
                              struct buf *body)

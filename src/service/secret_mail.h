@@ -9,10 +9,14 @@ struct api_key_row;
 struct notice;
 struct service;
 struct tier;
+struct tier_row;
 
 /* The contexts, as service/notice.h has them; `start` is the former secret's. */
 void secret_mail_rotated(struct notice *notice, const struct api_key_row *key, const char *start,
                          const struct tier *tier);
+/* Of a key that has just been made; start "": its secret has not. */
+void secret_mail_issued(struct notice *notice, const struct api_key_row *key, const char *start,
+                        const struct tier_row *tier);
 
 /* What service->sealer is, where mail goes out. */
 struct secret_mail {

@@ -24,6 +24,23 @@ static enum err refuse_existing(struct db *db, struct signup *signup, struct pro
 
 /* ---- look ---- */
 
+/* The mail with the first secret, to a customer who is to be. */
+static enum err prepare_delivery(struct db *db, struct signup *signup, const struct tier_row *tier)
+{
+    struct arena arena CLEANUP(arena_done) = {0};
+    struct service *service = signup->operation.service;
+    struct customer_row customer = {.id = signup->customer_id, .external_id = signup->external_id};
+    struct customer_keys keys = {0};
+    bool changed[MAIL_KEY_KINDS];
+    enum err error =
+        customer_seal(service->keyring, signup->email, signup->name, &arena, &customer);
+    if (error) return error;
+    encryption_apply(&signup->encryption, &keys, changed);
+    bool encrypts = changed[MAIL_KEY_OPENPGP] || changed[MAIL_KEY_SMIME];
+    return issue_deliver(db, service, &signup->key, &customer, encrypts ? &keys : NULL, tier,
+                         &signup->made.delivery);
+}
+
 static enum err look(struct db *db, struct signup *signup, struct problem *problem)
 {
     struct tier_row tier;
@@ -45,7 +62,9 @@ static enum err look(struct db *db, struct signup *signup, struct problem *probl
                              !issue_limits_allowed(problem, &signup->key, &tier)))
         return ERR_DENIED;
     signup->requires_payment = tier.tier.requires_payment;
-    return ERR_OK;
+    error = encryption_check(signup->operation.service, &signup->encryption, problem);
+    if (error || !signup->made.delivery.by_mail) return error;
+    return prepare_delivery(db, signup, &tier);
 }
 
 static enum err look_run(struct db *db, struct db_job *job)
@@ -97,21 +116,30 @@ void entitlement_fill(struct entitlement_row *row, const struct payment_ask *con
     row->updated_at = now_ms;
 }
 
-static enum err insert_customer(struct db *db, struct signup *signup)
+static enum err insert_keys(struct db *db, struct signup *signup)
+{
+    struct customer_keys keys = {0};
+    bool changed[MAIL_KEY_KINDS];
+    if (!encryption_given(&signup->encryption)) return ERR_OK;
+    encryption_apply(&signup->encryption, &keys, changed);
+    return customer_keys_update(db, signup->operation.service->keyring, signup->customer_id, &keys);
+}
+
+static enum err insert_customer(struct db *db, struct signup *signup, struct customer_row *row)
 {
     struct operation *operation = &signup->operation;
-    struct customer_row row = {.id = id_new(),
-                               .external_id = signup->external_id,
-                               .metadata = signup->metadata ? signup->metadata : "{}",
-                               .created_at = operation->now_ms,
-                               .updated_at = operation->now_ms};
+    *row = (struct customer_row){.id = signup->customer_id,
+                                 .external_id = signup->external_id,
+                                 .metadata = signup->metadata ? signup->metadata : "{}",
+                                 .created_at = operation->now_ms,
+                                 .updated_at = operation->now_ms};
     enum err error = customer_seal(operation->service->keyring, signup->email, signup->name,
-                                   &signup->arena, &row);
-    if (!error) error = customer_insert(db, &row);
+                                   &signup->arena, row);
+    if (!error) error = customer_insert(db, row);
     if (error == ERR_EXISTS) return refuse_existing(db, signup, &operation->problem);
+    if (!error) error = insert_keys(db, signup);
     if (error) return error;
-    signup->customer_id = row.id;
-    struct entitlement_row entitlement = {.customer_id = row.id};
+    struct entitlement_row entitlement = {.customer_id = row->id};
     entitlement_fill(&entitlement, signup->requires_payment ? &signup->ask : NULL, signup->tier,
                      signup->reference, operation->now_ms);
     signup->months = entitlement.months;
@@ -133,20 +161,21 @@ static enum err signup_run(struct db *db, struct operation *operation)
 {
     struct signup *signup = CONTAINER_OF(operation, struct signup, operation);
     struct tier_row tier;
+    struct customer_row row;
     char subject[ID_TEXT_SIZE];
     arena_done(&signup->arena);
     enum err error = tier_row_find(db, span_text(signup->tier), &tier);
     if (!error && tier.tier.requires_payment && !signup->requires_payment)
         return problem_set(&operation->problem, 409, "conflict",
                            "The tier was changed while the call ran; try again.");
-    if (!error) error = insert_customer(db, signup);
+    if (!error) error = insert_customer(db, signup, &row);
     if (error) return error;
     id_format(subject, "cus", signup->customer_id);
     operation_feed(operation, FEED_CUSTOMER, signup->customer_id);
     operation_audit(operation, "customer.create", subject, signup->customer_id, NULL);
     if (signup->with_key)
-        error = issue_key(db, operation, &signup->key, signup->customer_id, &tier, &signup->months,
-                          &signup->arena, &signup->secret, &signup->key_view);
+        error = issue_key(db, operation, &signup->key, &row, &tier, &signup->months, &signup->arena,
+                          &signup->made);
     return error ? error : load_customer(db, signup);
 }
 
@@ -203,12 +232,13 @@ static void look_done(struct db_job *job, enum err error)
 enum err signup_start(struct signup *signup)
 {
     signup->key.at = "body.key";
+    signup->customer_id = id_new();
     signup->look_job = (struct db_job){.run = look_run, .done = look_done};
     return db_submit(signup->operation.service->readers, &signup->look_job);
 }
 
 void signup_done(struct signup *signup)
 {
-    secret_free(&signup->secret);
+    key_change_done(&signup->made);
     arena_done(&signup->arena);
 }

@@ -4,6 +4,7 @@
 #ifndef KEYMETER_SERVICE_SIGNUP_H
 #define KEYMETER_SERVICE_SIGNUP_H
 
+#include "service/encryption.h"
 #include "service/issue.h"
 #include "service/payment.h"
 #include "store/customer_view.h"
@@ -14,14 +15,14 @@ struct signup {
     const char *name;      /* NULL: none */
     const char *reference; /* NULL: none */
     const char *metadata;  /* JSON; NULL: {} */
+    struct encryption encryption;
     bool with_key;
     struct key_settings key;
     /* Loop, exactly once; with ERR_DENIED operation.problem tells. After it, signup_done. */
     void (*done)(struct signup *signup, enum err error);
     /* results of ERR_OK: */
     struct customer_view customer;
-    struct key_view key_view;
-    struct secret *secret;
+    struct key_change made; /* its delivery, secret and view; delivery.by_mail: the caller's */
     /* its own: */
     struct db_job look_job;
     struct payment_ask ask;

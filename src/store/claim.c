@@ -66,9 +66,10 @@ enum err claim_end(struct db *db, uint64_t key_id, int64_t now_ms)
 }
 
 enum err claim_count(struct db *db, uint64_t key_id, uint32_t generation, uint32_t *made,
-                     bool *live)
+                     bool *live, int64_t *first_at)
 {
-    static const char sql[] = "SELECT COUNT(*), CAST(COALESCE(SUM(ended_at IS NULL), 0) AS SIGNED)"
+    static const char sql[] = "SELECT COUNT(*), CAST(COALESCE(SUM(ended_at IS NULL), 0) AS SIGNED),"
+                              " MIN(issued_at)"
                               " FROM claim WHERE key_id = ? AND generation = ?";
     struct db_rows rows;
     enum err error = db_query(db, sql, DB_VALUES(db_u64(key_id), db_u64(generation)), &rows);
@@ -76,6 +77,7 @@ enum err claim_count(struct db *db, uint64_t key_id, uint32_t generation, uint32
     if (!db_next(&rows)) return ERR_DB;
     *made = (uint32_t)db_get_u64(&rows, 0);
     *live = db_get_i64(&rows, 1) > 0;
+    *first_at = db_get_i64(&rows, 2);
     db_finish(&rows);
     return ERR_OK;
 }

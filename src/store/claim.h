@@ -30,8 +30,9 @@ MUST_USE enum err claim_find(struct db *db, const unsigned char hash[32], struct
 MUST_USE enum err claim_use(struct db *db, const unsigned char hash[32], int64_t now_ms);
 /* All links to secrets of the key end. */
 MUST_USE enum err claim_end(struct db *db, uint64_t key_id, int64_t now_ms);
-/* How many links of that generation were made, and whether one of them can still be used. */
+/* How many links of that generation were made, when the first one was (0: none), and whether one of
+ * them can still be used. */
 MUST_USE enum err claim_count(struct db *db, uint64_t key_id, uint32_t generation, uint32_t *made,
-                              bool *live);
+                              bool *live, int64_t *first_at);
 
 #endif

@@ -27,6 +27,7 @@ enum column {
     C_ANCHOR,
     C_KEPT_START,
     C_KEPT_UNTIL,
+    C_KEYS, /* fingerprint and end, of each kind */
 };
 
 enum err customer_open(const struct keyring *keyring, const char *column, uint64_t id,
@@ -72,6 +73,10 @@ static enum err view_fill(const struct db_rows *rows, const struct keyring *keyr
     if (!view->metadata || !view->entitlement.tier || !view->entitlement.provider ||
         !view->entitlement.status)
         return ERR_NO_MEMORY;
+    for (unsigned kind = 0; kind < MAIL_KEY_KINDS; kind++) {
+        view->keys.of[kind].fingerprint = db_get_text(rows, C_KEYS + 2 * kind, arena);
+        view->keys.of[kind].ends_at = db_get_i64(rows, C_KEYS + 2 * kind + 1);
+    }
     enum err error = customer_open(keyring, CUSTOMER_EMAIL, view->id, sealed_get(rows, C_EMAIL),
                                    arena, &view->email);
     return error ? error
@@ -82,7 +87,9 @@ static enum err view_fill(const struct db_rows *rows, const struct keyring *keyr
 #define CUSTOMERS                                                                                  \
     " c.id, c.external_id, c.email_sealed, c.name_sealed, c.metadata, c.created_at,"               \
     " e.tier, e.provider, e.reference, e.status, e.period_start, e.period_end, e.grace_until,"     \
-    " t.monthly_quota, e.anchor, e.kept_start, e.kept_until FROM customer c"                       \
+    " t.monthly_quota, e.anchor, e.kept_start, e.kept_until,"                                      \
+    " c.openpgp_fingerprint, c.openpgp_ends_at, c.smime_fingerprint, c.smime_ends_at"              \
+    " FROM customer c"                                                                             \
     " JOIN entitlement e ON e.customer_id = c.id JOIN tier t ON t.slug = e.tier"                   \
     " WHERE c.deleted_at IS NULL AND (? IS NULL OR c.id = ?)"                                      \
     " AND (? IS NULL OR c.external_id = ?) AND (? IS NULL OR c.email_index = ?)"                   \

@@ -4,6 +4,7 @@
 #define KEYMETER_STORE_CUSTOMER_VIEW_H
 
 #include "store/customer.h"
+#include "store/customer_keys.h"
 #include "store/entitlement.h"
 
 #include <stddef.h>
@@ -14,6 +15,7 @@ struct customer_view {
     uint64_t id;
     const char *external_id, *email, *name; /* NULL: none */
     const char *metadata;
+    struct customer_keys keys; /* fingerprints and ends alone */
     int64_t created_at;
     struct entitlement_row entitlement;
     bool has_quota;

@@ -15,7 +15,7 @@
     " e.tier, e.status = 'suspended', s.start, s.fingerprint, e.anchor, e.kept_start,"             \
     " e.kept_until, k.rotation_off"                                                                \
     " FROM api_key k JOIN entitlement e ON e.customer_id = k.customer_id"                          \
-    " JOIN key_secret s ON s.key_id = k.id AND s.version = k.secret_version"
+    " LEFT JOIN key_secret s ON s.key_id = k.id AND s.version = k.secret_version"
 
 enum column {
     C_ID,
@@ -172,9 +172,10 @@ void key_view_of_new(struct key_view *view, const struct api_key_row *row,
     *view = (struct key_view){.row = *row,
                               .tier = tier,
                               .status = key_status(&facts, now_ms),
-                              .secrets = {{secret->version, {0}, secret->created_at, 0, 0}},
-                              .secret_count = 1,
                               .period = period_at(months, now_ms)};
+    if (!secret) return;
+    view->secrets[view->secret_count++] =
+        (struct key_secret_view){secret->version, {0}, secret->created_at, 0, 0};
     copy_short(view->start, sizeof view->start, span_text(secret->start));
     copy_short(view->secrets[0].start, sizeof view->secrets[0].start, span_text(secret->start));
     copy_short(view->fingerprint, sizeof view->fingerprint, span_text(secret->fingerprint));

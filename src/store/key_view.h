@@ -22,7 +22,7 @@ struct key_view {
     struct api_key_row row;
     const char *tier;
     enum key_status status;
-    char start[11], fingerprint[9]; /* of the current secret */
+    char start[11], fingerprint[9]; /* of the current secret; "": it waits to be claimed */
     int64_t last_used_at;
     struct address last_network;                     /* length 0: unknown */
     struct key_secret_view secrets[KEY_SECRETS_MAX]; /* those that work, newest first */
@@ -34,8 +34,8 @@ struct key_view {
 /* `used` counts what is folded. ERR_NOT_FOUND. */
 MUST_USE enum err key_view_find(struct db *db, uint64_t id, int64_t now_ms, struct arena *arena,
                                 struct key_view *view);
-/* What key_view_find would say right behind the insert of a key and its first secret, in the same
- * transaction. Strings are those of `row`; `tier` must live as long. */
+/* What key_view_find would say right behind the insert of a key and its first secret (NULL: none
+ * yet), in the same transaction. Strings are those of `row`; `tier` must live as long. */
 void key_view_of_new(struct key_view *view, const struct api_key_row *row,
                      const struct key_secret_row *secret, const char *tier,
                      const struct period_rule *months, int64_t now_ms);

@@ -72,7 +72,7 @@ def test_a_new_key_has_all_that_the_contract_lists(app, customer):
     ({"allowed_networks": ["10.0.0.1/8"]}, "body.allowed_networks[0]", "validation_failed"),
     ({"monthly_cap": -1}, "body.monthly_cap", "validation_failed"),
     ({"environment": "staging"}, "body.environment", "validation_failed"),
-    ({"deliver": "email"}, "body.deliver", "delivery_unavailable"),
+    ({"deliver": "pigeon"}, "body.deliver", "validation_failed"),
 ])
 def test_a_wrong_field_is_named(app, customer, change, location, code):
     answer = app.call("POST", "/v1/keys", {"customer_id": customer["id"], **change})
@@ -241,7 +241,7 @@ def test_a_refused_sign_up_leaves_nothing(app):
                                  ({"key": {"permissions": ["root"]}}, 422, "permission_not_allowed"),
                                  ({"email": "nonsense"}, 422, "validation_failed"),
                                  ({"external_id": "with space"}, 422, "validation_failed"),
-                                 ({"deliver": "email"}, 422, "delivery_unavailable")):
+                                 ({"deliver": "pigeon"}, 422, "validation_failed")):
         refused(app.call("POST", "/v1/signups", {**body, **change}), status, code)
         assert app.call("GET", f"/v1/customers/{body['external_id']}").status == 404
     assert app.call("POST", "/v1/signups", body).status == 201

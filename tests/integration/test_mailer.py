@@ -51,7 +51,9 @@ def test_a_rotation_by_itself_and_its_link(cluster):
     node = cluster.nodes[0]
     key, old = rotations.signup(node)
     rotations.make_due(cluster, key)
-    cluster.mail.wait(1)
+    wait_for(lambda: any(
+        mail["kind"] == "rotation_upcoming" and mail["state"] == "sent"
+        for mail in node.must("GET", f"/v1/notifications?key_id={key}")["data"]), "the notice")
     rotations.make_due(cluster, key)  # the notice was accepted by the mailer: the rotation is next
     def link():
         texts = [mails.text_of(mail) for mail in cluster.mail.mails()]
