@@ -117,7 +117,7 @@ static struct db_value state_of(enum key_status status)
 }
 
 /* By what api_key's own indexes serve. */
-static struct driver drive_by_key(const struct key_filter *filter, int64_t now_ms)
+static struct driver drive_by_key(const struct key_filter *filter)
 {
     static const char all[] = SEARCH("SELECT id FROM api_key WHERE 1 = 1" BELOW("id"));
     static const char tier[] =
@@ -129,10 +129,10 @@ static struct driver drive_by_key(const struct key_filter *filter, int64_t now_m
     static const char ending[] = SEARCH(
         "SELECT id FROM api_key FORCE INDEX (ending) WHERE state = ? AND ends = ?" BELOW("id"));
     static const char overlap[] = SEARCH("SELECT DISTINCT key_id AS id FROM key_secret FORCE INDEX "
-                                         "(overlap) WHERE expires_at > ?" BELOW("key_id"));
+                                         "(ending) WHERE ends = ?" BELOW("key_id"));
     struct db_value status = filter->has_status ? state_of(filter->status) : db_null();
     if (filter->has_status && filter->status == KEY_ROTATING)
-        return driver_of(overlap, db_i64(now_ms), db_null(), 1);
+        return driver_of(overlap, db_i64(1), db_null(), 1);
     if (filter->has_status && filter->status == KEY_EXPIRED)
         return driver_of(ending, status, db_i64(1), 2);
     if (filter->has_status && filter->tier.data)
@@ -142,8 +142,7 @@ static struct driver drive_by_key(const struct key_filter *filter, int64_t now_m
     return driver_of(all, db_null(), db_null(), 0);
 }
 
-static enum err driver_choose(struct db *db, const struct key_filter *filter, int64_t now_ms,
-                              struct driver *driver)
+static enum err driver_choose(struct db *db, const struct key_filter *filter, struct driver *driver)
 {
     static const char customer[] =
         SEARCH("SELECT id FROM api_key FORCE INDEX (customer) WHERE customer_id = ?" BELOW("id"));
@@ -152,7 +151,7 @@ static enum err driver_choose(struct db *db, const struct key_filter *filter, in
         return ERR_OK;
     }
     if (filter->word_count) return drive_by_word(db, filter, driver);
-    *driver = drive_by_key(filter, now_ms);
+    *driver = drive_by_key(filter);
     return filter->unused_since ? drive_by_activity(db, filter, driver) : ERR_OK;
 }
 
@@ -245,7 +244,7 @@ enum err key_search(struct db *db, const struct key_filter *wanted, int64_t now_
     enum err error = ERR_OK;
     if (!filter.customer_id && filter.external_id.data) error = customer_resolve(db, &filter);
     if (error == ERR_NOT_FOUND) return ERR_OK; /* no such customer, no keys */
-    if (!error) error = driver_choose(db, &filter, now_ms, &driver);
+    if (!error) error = driver_choose(db, &filter, &driver);
     if (error) return error;
     struct db_value values[FILTER_VALUES + DRIVER_VALUES];
     filter_values(&filter, now_ms, values);
