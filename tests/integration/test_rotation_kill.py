@@ -1,6 +1,7 @@
 """kill -9 at every statement of the transactions of rotation, and between a commit and its answer: each
 step is done once, and there is always a secret that works."""
 
+import os
 import threading
 
 import pytest
@@ -15,6 +16,8 @@ from statement_proxy import StatementProxy
 JOB = b"deleted_at IS NULL FOR UPDATE SKIP LOCKED"  # the first lock of a step
 REVEAL = b"FROM customer WHERE id = ? AND deleted_at IS NULL FOR UPDATE"
 STATEMENTS_MAX = 60
+# Of the longer ones the suite stops at each fifth statement; tests/fault/retirement at all.
+EACH = int(os.environ.get("KEYMETER_KILL_EACH", "5"))
 
 
 def kill_within(cluster, node, relay, stop_at, call):
@@ -127,3 +130,35 @@ def test_the_reveal(setting):
         stop_at += 1
         assert stop_at < STATEMENTS_MAX
     assert stop_at > 12
+
+
+@pytest.mark.parametrize("setting", [JOB], indirect=True)
+def test_the_retirement(setting):
+    """The old secret goes with the notice of it, or is left whole; the new one works all the while."""
+    cluster, node, relay = setting
+    stop_at, more, stopped = 1, True, 0
+    while more:
+        key, old = rotations.signup(node)
+        for _ in range(2):
+            rotations.make_due(cluster, key)
+            rotations.run(node)
+        answer = request(node.api, "POST", "/v1/claims/reveal", {"token": rotations.link(cluster, key, 1)})
+        assert answer.status == 200, answer
+        rotations.make_due(cluster, key)  # the notice of the new one too, which is held back by its date
+        cluster.database.sql(f"UPDATE rotation SET look_at = 9000000000000, due_at = 9000000000000, waited_at = NULL"
+                             f" WHERE key_id = {claims.number_of(key)} AND generation = 2")
+        begun = counted(cluster, key)
+        after = dict(begun, secret=1, mail=begun["mail"] + 1, audit=begun["audit"] + 1)
+        more = kill_within(cluster, node, relay, stop_at, quietly(lambda: rotations.run(node)))
+        assert counted(cluster, key) == (begun if more else after), stop_at
+        assert works(node, answer.json["secret"])
+        if more:
+            assert works(node, old)
+            assert rotations.run(node)["retired"] == 1, stop_at
+        assert counted(cluster, key) == after, stop_at
+        assert not works(node, old) and works(node, answer.json["secret"])
+        node.must("POST", f"/v1/keys/{key}/revoke")
+        stop_at += EACH
+        stopped += more
+        assert stop_at < STATEMENTS_MAX
+    assert stopped >= 12 // EACH  # it was really stopped within
