@@ -28,7 +28,7 @@ static void notification_put(struct buf *out, const struct outbox_view *view)
     json_put_string(out, "kind", view->kind);
     json_put_id(out, "customer_id", "cus", view->customer_id);
     json_put_id(out, "key_id", "key", view->key_id);
-    if (view->generation)
+    if (view->key_id && view->generation)
         json_put_u64(out, "generation", view->generation);
     else
         json_put_null(out, "generation");

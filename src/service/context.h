@@ -41,8 +41,9 @@ struct service {
     const char *base_url;             /* what claim links begin with */
     struct throttle *claim_throttle;  /* wrong claim links */
     struct web *web;                  /* api/web.h: pages */
-    bool mails;   /* mail is sent: changes of keys queue notices of themselves */
-    int draining; /* set once SIGTERM came: /readyz says no */
+    bool mails;              /* mail is sent: changes of keys queue notices of themselves */
+    unsigned quota_tellings; /* of service/quota_notice.h, under way */
+    int draining;            /* set once SIGTERM came: /readyz says no */
     /* Ends the daemon with exit code 1, its reason being logged already. May be NULL. */
     void (*give_up)(void *context);
     /* Called once, when verifying works for the first time. May be NULL. */

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "service/quota_notice.h"
 #include "store/node.h"
 
 #include <stdlib.h>
@@ -35,6 +36,8 @@ struct fold_job {
     unsigned node, incarnation;
     int64_t now_ms;
     uint64_t folds, folded, waiting;
+    struct quota_due due[QUOTA_NOTICES_AT_ONCE];
+    size_t due_count;
 };
 
 static enum err beat_run(struct db *db, struct db_job *job)
@@ -166,6 +169,7 @@ static enum err fold_run(struct db *db, struct db_job *job)
         if (error == ERR_DB_RETRY) error = ERR_OK; /* the next second tries again */
     }
     if (!error) error = fold_waiting(db, &fold->waiting);
+    if (!error) error = quota_due_pick(db, fold->due, COUNT_OF(fold->due), &fold->due_count);
     return error == ERR_DB_RETRY ? ERR_OK : error;
 }
 
@@ -178,6 +182,9 @@ static void fold_done(struct db_job *job, enum err error)
     if (!error) {
         fold->meter->stats.fold_us = clock_mono_us();
         fold->meter->stats.fold_waiting = fold->waiting;
+        if (fold->due_count)
+            quota_notices_submit(fold->meter->service, fold->node, fold->incarnation, fold->due,
+                                 fold->due_count);
     }
     upkeep_start(fold->meter);
     if (error) log_event(LOG_WARN, "fold_failed", "%s", err_name(error));

@@ -9,6 +9,7 @@
 #include "core/period.h"
 #include "store/lease.h"
 #include "store/node.h"
+#include "store/quota_notice.h"
 #include "store/upsert.h"
 
 #include <stdlib.h>
@@ -296,6 +297,31 @@ static enum err write_last_used(struct db *db, struct merge *merge)
     return error ? error : upsert_flush(&last);
 }
 
+/* Customers whose use may have reached a threshold of their quota. Denied ones too: their limit may
+ * have come down. */
+static enum err mark_quotas(struct db *db, struct merge *merge)
+{
+    struct budget_key *keys = calloc(merge->count + 1, sizeof *keys);
+    size_t count = 0;
+    if (!keys) return ERR_NO_MEMORY;
+    qsort(merge->order, merge->count, sizeof(void *), by_budget);
+    for (size_t i = 0; i < merge->count;) {
+        const struct journal_entry *first = merge->order[i];
+        bool look = false;
+        for (; i < merge->count && !by_budget(&first, &merge->order[i]); i++) {
+            const struct journal_entry *entry = merge->order[i];
+            bool counts = !(entry->flags & JOURNAL_QUOTA_FREE);
+            look |= counts && (entry->units > 0 || entry->denied_quota);
+        }
+        if (look)
+            keys[count++] =
+                (struct budget_key){BUDGET_CUSTOMER, first->customer_id, first->period_start};
+    }
+    enum err error = quota_due_mark(db, keys, count);
+    free(keys);
+    return error;
+}
+
 struct folding {
     uint64_t folded, newest; /* before, after */
     uint64_t rows;           /* rows read, the marked one of the last fold included */
@@ -368,6 +394,7 @@ static enum err fold_run(struct db *db, const struct fold_owner *owner, int64_t 
     if (!error) error = write_usage(db, merge);
     if (!error) error = write_activity(db, merge);
     if (!error) error = write_last_used(db, merge);
+    if (!error) error = mark_quotas(db, merge);
     if (!error) error = journal_delete(db, owner, folding);
     return error;
 }

@@ -160,6 +160,19 @@ enum err upkeep_budgets(struct db *db, const struct upkeep *upkeep, size_t *dele
     return step_run(db, upkeep, &now, false, deleted);
 }
 
+enum err upkeep_quota_told(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    static const struct step step = {
+        .pick = "SELECT customer_id, period_start FROM quota_told WHERE period_start < ? ORDER BY "
+                "period_start LIMIT 100",
+        .delete = "DELETE FROM quota_told WHERE customer_id = ? AND period_start = ?",
+        .columns = 2,
+    };
+    struct step now = step;
+    now.before_ms = upkeep->now_ms - BUDGET_DAYS * DAY_MS;
+    return step_run(db, upkeep, &now, false, deleted);
+}
+
 /* ---- rotation and its mails ---- */
 
 enum err upkeep_rotation(struct db *db, const struct upkeep *upkeep, size_t *deleted)

@@ -35,6 +35,8 @@ MUST_USE enum err upkeep_journal(struct db *db, const struct upkeep *upkeep, siz
 MUST_USE enum err upkeep_leases(struct db *db, const struct upkeep *upkeep, size_t *deleted);
 /* Budgets of periods that ended at least 62 days ago and have no lease any more. */
 MUST_USE enum err upkeep_budgets(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+/* What was told of periods that began as long ago. */
+MUST_USE enum err upkeep_quota_told(struct db *db, const struct upkeep *upkeep, size_t *deleted);
 
 /* Steps of rotations that were done, mails that were sent or given up, claim links that have ended
  * and alerts that were acknowledged, 90 days ago. */

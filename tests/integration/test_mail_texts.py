@@ -104,7 +104,9 @@ def test_a_broken_text_is_an_alert_until_a_start_finds_it_mended(operator, tmp_p
         [alert] = wait_for(lambda: [a for a in daemon.alerts() if a["status"] == "open"],
                            "the alert of the text that failed")
         assert alert["subject"] == "mail/revoked" and "too" in alert["detail"]["fault"]
-        [mail] = wait_for(lambda: caught(tmp_path), "the mail by the built-in text")
+        def revoked():
+            return [mail for mail in caught(tmp_path) if "was revoked" in mail["Subject"]]
+        [mail] = wait_for(revoked, "the mail by the built-in text")
         assert mail["Subject"] == "Your Müller & Söhne API key was revoked"
         text = mail.get_body(("plain",)).get_content()
         assert "Müller & Söhne | client ID acme" in text and "help@shop.example" in text
