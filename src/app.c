@@ -27,6 +27,7 @@
 #include "service/mail_template.h"
 #include "service/mailer.h"
 #include "service/meter.h"
+#include "service/reconciler.h"
 #include "service/rotator.h"
 #include "service/secret_mail.h"
 #include "service/throttle.h"
@@ -172,6 +173,7 @@ static enum err start_parts(struct app *app, char *error)
     if (!result) result = start_mail(app, error);
     if (!result) result = meter_new(&service->meter, service);
     if (!result) result = rotator_new(&service->rotator, service);
+    if (!result) result = reconciler_new(&service->reconciler, service);
     return result;
 }
 
@@ -277,6 +279,7 @@ static enum err start_listeners(struct app *app, char *error)
         .handler = public_handle,
         .answered = request_log_answered,
         .name = "public",
+        .body_limit = api_body_limit,
     };
     metrics_watch(app->server);
     enum err result = listen_on(app, "listen.api", &api, app->api_address, error);
@@ -359,9 +362,19 @@ static void stop_curl(struct app *app)
     curl_loop_stop(app->service.curl, stop_next, app);
 }
 
-static void stop_rotator(struct app *app)
+static void stop_reconciler(struct app *app)
 {
     app->service.curl = NULL;
+    if (!app->service.reconciler) {
+        stop_next(app);
+        return;
+    }
+    reconciler_stop(app->service.reconciler, stop_next, app);
+}
+
+static void stop_rotator(struct app *app)
+{
+    app->service.reconciler = NULL;
     if (!app->service.rotator) {
         stop_next(app);
         return;
@@ -417,7 +430,7 @@ static void stop_rest(struct app *app)
 static void stop_next(void *context)
 {
     static void (*const stop_steps[])(struct app * app) = {
-        stop_listeners, stop_mailer,    stop_curl,    stop_rotator,
+        stop_listeners, stop_mailer,    stop_curl,    stop_reconciler, stop_rotator,
         stop_meter,     stop_committer, stop_readers, stop_rest,
     };
     struct app *app = context;

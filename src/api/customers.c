@@ -12,6 +12,7 @@
 #include "crypto/envelope.h"
 #include "service/context.h"
 #include "service/customer_edit.h"
+#include "service/entitle.h"
 #include "store/usage_snapshot.h"
 
 enum { EXTERNAL_ID_MAX = 200, NAME_MAX_CHARACTERS = 200, REFERENCE_MAX = 255, SLUG_MAX = 40 };
@@ -23,10 +24,13 @@ static void payment_put(struct buf *out, const struct entitlement_row *row)
     json_open(out, "payment", '{');
     json_put_string(out, "provider", row->provider);
     json_put_string(out, "reference", row->reference);
-    json_put_string(out, "status", span_is(span_text(row->provider), "none") ? NULL : row->status);
+    json_put_string(out, "status", row->payment_status);
     json_put_time(out, "period_start", row->period_start);
     json_put_time(out, "period_end", row->period_end);
     json_put_time(out, "grace_until", row->grace_until);
+    bool changes = row->later_tier && row->later_tier[0];
+    json_put_string(out, "next_tier", changes ? row->later_tier : NULL);
+    json_put_time(out, "next_tier_at", row->later_at);
     json_close(out, '}');
 }
 
@@ -72,7 +76,7 @@ void customer_put(struct buf *out, const char *name, const struct customer_view 
     json_put_string(out, "email", view->email);
     json_put_string(out, "name", view->name);
     json_put_string(out, "tier", view->entitlement.tier);
-    json_put_string(out, "status", view->entitlement.status);
+    json_put_string(out, "status", entitle_status(view->entitlement.status));
     encryption_put(out, view);
     payment_put(out, &view->entitlement);
     quota_put(out, view);

@@ -17,6 +17,7 @@
 #include "api/metrics.h"
 #include "api/notifications.h"
 #include "api/openapi.h"
+#include "api/payments.h"
 #include "api/problem.h"
 #include "api/request.h"
 #include "api/rotations.h"
@@ -30,8 +31,13 @@
 #include "conf/settings.h"
 #include "service/context.h"
 #include "service/idempotency.h"
+#include "service/webhook.h"
 
-enum { BODY_LIMIT = 65536, ANSWER_MS = 5000 };
+enum {
+    BODY_LIMIT = 65536,
+    ANSWER_MS = 5000,
+    WEBHOOK_ANSWER_MS = 1700, /* and up to a quarter of a second: within 2 s in any case */
+};
 
 struct access {
     unsigned any_of;
@@ -39,17 +45,21 @@ struct access {
     bool public;     /* on listen.public, if there is one, and nowhere else then */
     bool open_local; /* no token from loopback */
     bool asks;       /* may ask the billing system */
+    bool hooks;      /* a provider's webhook: larger bodies, answered sooner */
     size_t key_min;  /* takes an Idempotency-Key of so many characters; 0: none */
 };
 
 static const struct access open_to_all = {.open = true};
 static const struct access open_public = {.open = true, .public = true};
+static const struct access open_hooks = {.open = true, .public = true, .hooks = true};
 static const struct access admins = {.any_of = SCOPE_ADMIN};
 static const struct access readers = {.any_of = SCOPE_READ};
 static const struct access plan_readers = {.any_of = SCOPE_READ | SCOPE_ISSUE | SCOPE_BILLING};
 static const struct access usage_readers = {.any_of = SCOPE_READ | SCOPE_BILLING};
 static const struct access issuers = {.any_of = SCOPE_ISSUE};
 static const struct access buyers = {.any_of = SCOPE_ISSUE, .asks = true};
+static const struct access approvers = {.any_of = SCOPE_ADMIN, .key_min = IDEMPOTENCY_KEY_MIN};
+static const struct access reconcilers = {.any_of = SCOPE_BILLING, .asks = true};
 static const struct access minters = {.any_of = SCOPE_ISSUE, .key_min = IDEMPOTENCY_KEY_MIN_SECRET};
 static const struct access token_makers = {.any_of = SCOPE_ADMIN,
                                            .key_min = IDEMPOTENCY_KEY_MIN_SECRET};
@@ -112,6 +122,11 @@ static const struct http_route routes[] = {
     {HTTP_M_POST, "/v1/notifications/{id}/retry", handle_notification_retry, &issuers},
     {HTTP_M_POST, "/v1/claims/reveal", handle_claim_reveal, &open_public},
 
+    {HTTP_M_POST, "/v1/customers/{id}/payment-approvals", handle_approval_create, &approvers},
+    {HTTP_M_POST, "/v1/payments/reconcile", handle_payments_reconcile, &reconcilers},
+    {HTTP_M_POST, "/v1/payments/stripe/webhook", handle_stripe_webhook, &open_hooks},
+    {HTTP_M_POST, "/v1/payments/webhook", handle_payment_webhook, &open_hooks},
+
     {HTTP_M_GET, "/v1/audit", handle_audit_list, &readers},
     {HTTP_M_GET, "/v1/alerts", handle_alerts_list, &readers},
     {HTTP_M_POST, "/v1/alerts/{id}/ack", handle_alert_ack, &admins},
@@ -120,6 +135,9 @@ static const struct http_route routes[] = {
 size_t api_body_limit(const struct http_request *request)
 {
     bool batch = request->method == HTTP_M_POST && span_is(request->path, "/v1/verify/batch");
+    bool hook = request->method == HTTP_M_POST && span_starts(request->path, "/v1/payments/") &&
+                !span_is(request->path, "/v1/payments/reconcile");
+    if (hook) return WEBHOOK_BODY_MAX;
     return batch ? VERIFY_BATCH_BODY_MAX : BODY_LIMIT;
 }
 
@@ -142,7 +160,11 @@ static void answer_late(struct http_request *request)
 static void answer_by(struct http_request *request, const struct access *access)
 {
     const struct settings *settings = request_service(request)->settings;
-    bool asks = access->asks && settings->payment.provider == PAYMENT_PROVIDER_HTTP;
+    bool asks = access->asks && settings->payment.provider != PAYMENT_PROVIDER_NONE;
+    if (access->hooks) {
+        http_answer_by(request, WEBHOOK_ANSWER_MS, answer_late);
+        return;
+    }
     http_answer_by(request, ANSWER_MS + (asks ? settings->payment.timeout_ms : 0), answer_late);
 }
 

@@ -66,6 +66,17 @@ static const char *const alert_columns[] = {"id",     "kind",  "subject", "statu
 static const char *const key_columns[] = {"id",    "title",       "status",       "tier",
                                           "start", "customer_id", "last_used_at", NULL};
 
+static const struct field reconcile_fields[] = {
+    {"dry-run", "dry_run", FIELD_FLAG, false},
+    {NULL, NULL, FIELD_TEXT, false},
+};
+static const struct field approve_fields[] = {
+    {"tier", "tier", FIELD_TEXT, true},
+    {"until", "until", FIELD_TEXT, true},
+    {"note", "note", FIELD_TEXT, false},
+    {NULL, NULL, FIELD_TEXT, false},
+};
+
 const struct command commands[] = {
     {{"verify", NULL},
      "POST",
@@ -196,6 +207,22 @@ const struct command commands[] = {
      NULL,
      no_fields,
      "an alert has been looked after"},
+    {{"payments", "reconcile"},
+     "POST",
+     "/v1/payments/reconcile",
+     false,
+     SHOW_CHANGES,
+     NULL,
+     reconcile_fields,
+     "read all paid customers at the provider now, and heal what differs"},
+    {{"payments", "approve"},
+     "POST",
+     "/v1/customers/%s/payment-approvals",
+     false,
+     SHOW_OBJECT,
+     NULL,
+     approve_fields,
+     "a tier until a date, paid offline"},
     {{"signups", "create"},
      "POST",
      "/v1/signups",

@@ -5,10 +5,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum field_type { FIELD_TEXT, FIELD_NUMBER, FIELD_LIST };
+enum field_type { FIELD_TEXT, FIELD_NUMBER, FIELD_LIST, FIELD_FLAG };
 
-/* An option --name VALUE, and where it goes: a query parameter of a GET, else a member of the body;
- * "key.title" is the member title of the member key. */
+/* An option --name VALUE (a flag has none), and where it goes: a query parameter of a GET, else a
+ * member of the body; "key.title" is the member title of the member key. */
 struct field {
     const char *option, *member;
     enum field_type type;
@@ -20,6 +20,7 @@ enum show {
     SHOW_OBJECT, /* one member a line */
     SHOW_SECRET, /* the secret alone on standard output, the rest on standard error */
     SHOW_VERDICT,
+    SHOW_CHANGES, /* page after page: what differed, and the totals on standard error */
 };
 
 struct command {

@@ -79,6 +79,8 @@ static json_t *value_of(const struct field *field, const char *text)
         return json_string(text);
     case FIELD_LIST:
         return list_of(text);
+    case FIELD_FLAG: /* take_word */
+        break;
     case FIELD_NUMBER:
         number = strtoll(text, &end, 10);
         return errno || end == text || *end ? NULL : json_integer(number);
@@ -137,6 +139,17 @@ static enum exit_code take_option(struct invocation *call, const char *option, c
     const struct field *field = find_field(call->command, option);
     if (!field) return usage_error("this command has no option --", option);
     return take_field(call, field, value);
+}
+
+/* The value of an option is the next word; a flag has none. */
+static enum exit_code take_word(struct invocation *call, const char *option, int argc, char **argv,
+                                int *at)
+{
+    const struct field *field = find_field(call->command, option);
+    if (field && field->type == FIELD_FLAG)
+        return set_member(call->body, field->member, json_true()) ? EXIT_CODE_OK
+                                                                  : usage_error("no memory", "");
+    return take_option(call, option, *at < argc ? argv[(*at)++] : NULL);
 }
 
 static enum exit_code check_required(const struct invocation *call)
@@ -217,6 +230,8 @@ static enum exit_code show(const struct invocation *call, const struct client_an
     case SHOW_SECRET:
         if (!call->as_json) show_secret(answer->json);
         break;
+    case SHOW_CHANGES:
+        break; /* show_pages */
     }
     return EXIT_CODE_OK;
 }
@@ -259,7 +274,7 @@ static enum exit_code parse(struct invocation *call, int argc, char **argv, int 
         if (strcmp(word, "--json") == 0)
             call->as_json = true;
         else
-            code = take_option(call, word + 2, at < argc ? argv[at++] : NULL);
+            code = take_word(call, word + 2, argc, argv, &at);
     }
     if (!code) code = check_required(call);
     if (!code && call->command->reads_secret) code = read_key(call);
@@ -293,6 +308,32 @@ static enum exit_code ask(struct invocation *call, struct client_answer *answer)
     return code;
 }
 
+/* Page after page, until the last one. */
+static enum exit_code show_pages(struct invocation *call, struct client_answer *answer)
+{
+    struct show_totals totals = {0};
+    size_t length = call->path.length - 1; /* without the NUL */
+    enum exit_code code = EXIT_CODE_OK;
+    for (;;) {
+        if (call->as_json) code = show(call, answer);
+        if (!call->as_json) show_changes(answer->json, &totals);
+        const char *cursor = json_string_value(json_object_get(answer->json, "next_cursor"));
+        if (code || !cursor) break;
+        call->path.length = length;
+        buf_printf(&call->path, "?cursor=");
+        client_add_escaped(&call->path, cursor);
+        buf_add_char(&call->path, '\0');
+        client_answer_free(answer);
+        *answer = (struct client_answer){0};
+        code = ask(call, answer);
+        if (code) return code;
+    }
+    if (!call->as_json)
+        fprintf(stderr, "%lu read, %lu differed, %lu could not be read\n", totals.read,
+                totals.changed, totals.unread);
+    return !code && totals.unread ? EXIT_CODE_REFUSED : code;
+}
+
 int main(int argc, char **argv)
 {
     int at = 0;
@@ -312,7 +353,8 @@ int main(int argc, char **argv)
     struct client_answer answer = {0};
     enum exit_code code = parse(&call, argc, argv, at);
     if (!code) code = ask(&call, &answer);
-    if (!code) code = show(&call, &answer);
+    bool pages = call.command->show == SHOW_CHANGES;
+    if (!code) code = pages ? show_pages(&call, &answer) : show(&call, &answer);
     client_answer_free(&answer);
     json_decref(call.body);
     buf_done(&call.path);

@@ -4,6 +4,7 @@
 
 #include "base/compiler.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,5 +94,40 @@ void show_object(const json_t *object)
         char text[1024];
         cell_text(value, text, sizeof text);
         printf("%-18s %s\n", name, text);
+    }
+}
+
+static void print_state(const json_t *state)
+{
+    static const char *const names[] = {"tier", "status", "payment"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *text = json_string_value(json_object_get(state, names[i]));
+        printf("%s%s", i ? " " : "", text ? text : "?");
+    }
+}
+
+void show_changes(const json_t *answer, struct show_totals *totals)
+{
+    size_t index;
+    json_t *row;
+    json_array_foreach(json_object_get(answer, "data"), index, row)
+    {
+        const char *id = json_string_value(json_object_get(row, "customer_id"));
+        const char *name = json_string_value(json_object_get(row, "external_id"));
+        bool read = json_is_true(json_object_get(row, "read"));
+        bool changed = json_is_true(json_object_get(row, "changed"));
+        totals->read += read;
+        totals->changed += changed;
+        totals->unread += !read;
+        if (read && !changed) continue;
+        printf("%s %s: ", id ? id : "?", name ? name : "?");
+        if (read) {
+            print_state(json_object_get(row, "before"));
+            printf(" -> ");
+            print_state(json_object_get(row, "after"));
+        } else {
+            printf("could not be read");
+        }
+        putchar('\n');
     }
 }

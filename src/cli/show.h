@@ -9,4 +9,11 @@ void show_table(const json_t *answer, const char *const *columns);
 /* One member a line; objects and arrays as compact JSON. */
 void show_object(const json_t *object);
 
+/* What a reconciliation found, summed up over its pages. */
+struct show_totals {
+    unsigned long read, changed, unread;
+};
+/* A line for each customer of data[] that differed, or could not be read. */
+void show_changes(const json_t *answer, struct show_totals *totals);
+
 #endif

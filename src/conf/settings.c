@@ -241,6 +241,9 @@ static enum err check_together(const struct settings *settings, char *error)
     else if (settings->payment.provider == PAYMENT_PROVIDER_HTTP &&
              (settings->payment.url[0] == '\0' || settings->payment.secret_file[0] == '\0'))
         wrong = "payment.provider = http needs payment.url and payment.secret_file";
+    else if (settings->payment.provider == PAYMENT_PROVIDER_STRIPE &&
+             settings->payment.secret_file[0] == '\0')
+        wrong = "payment.provider = stripe needs payment.secret_file, the file with the API key";
     else if (settings->keys.master_key_file[0] == '\0' || settings->keys.pepper_file[0] == '\0')
         wrong = "keys.master_key_file and keys.pepper_file must not be empty";
     else

@@ -17,7 +17,9 @@
 enum { SETTINGS_ERROR_SIZE = 512 };
 #define SETTINGS_FILE "/etc/keymeter/keymeter.conf"
 
-enum payment_provider { PAYMENT_PROVIDER_NONE, PAYMENT_PROVIDER_HTTP };
+enum payment_provider { PAYMENT_PROVIDER_NONE, PAYMENT_PROVIDER_HTTP, PAYMENT_PROVIDER_STRIPE };
+enum settings_when { SETTINGS_IN_TIME, SETTINGS_AT_ONCE };
+enum settings_taken_back { SETTINGS_REFUND_IGNORED, SETTINGS_REFUND_LAPSES };
 enum settings_automatic {
     SETTINGS_AUTOMATIC_WITH_MAIL,
     SETTINGS_AUTOMATIC_YES,
@@ -53,8 +55,14 @@ struct settings {
     } database;
     struct {
         enum payment_provider provider;
-        const char *url, *secret_file, *ca_file;
+        const char *url, *secret_file, *webhook_secret_file, *ca_file;
         unsigned timeout_ms;
+        unsigned grace_days;
+        enum settings_when lapse;     /* of unpaid and canceled */
+        enum settings_when downgrade; /* to a smaller tier that is paid */
+        enum settings_taken_back on_refund, on_dispute;
+        unsigned reconcile_ms;     /* between two readings of a customer */
+        unsigned reads_per_second; /* of this node */
     } payment;
     struct {
         const char *name;    /* UTF-8; "" as long as mail.from is empty too */

@@ -31,7 +31,10 @@
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 
-static const char *const providers[] = {"none", "http", NULL};
+static const char *const providers[] = {"none", "http", "stripe", NULL};
+static const char *const lapses[] = {"grace", "at_once", NULL};
+static const char *const downgrades[] = {"period_end", "at_once", NULL};
+static const char *const taken_back[] = {"ignore", "lapse", NULL};
 static const char *const mail_auths[] = {"plain", "login", "xoauth2", NULL};
 static const char *const automatics[] = {"mail", "yes", "no", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
@@ -70,10 +73,29 @@ const struct setting settings_table[] = {
          "Start although the server may lose commits it has acknowledged when it crashes."),
 
     CHOICE(payment, provider, "none", providers, "Who confirms payments."),
-    TEXT(payment, url, SETTING_URL, "", "Where to ask: https, or http to loopback."),
-    TEXT(payment, secret_file, SETTING_PATH, "", "File with the signing secret, mode 0600."),
+    TEXT(payment, url, SETTING_URL, "",
+         "Where to ask: https, or http to loopback. Empty with stripe: Stripe's own API."),
+    TEXT(payment, secret_file, SETTING_PATH, "",
+         "File with the signing secret (http) or the API key (stripe), mode 0600."),
+    TEXT(payment, webhook_secret_file, SETTING_PATH, "",
+         "File with the secrets that the provider signs its webhooks with, one a line, mode 0600. "
+         "Empty: webhooks are refused."),
     TEXT(payment, ca_file, SETTING_PATH, "", "Certificates for url. Empty: the system's."),
     TIME(payment, timeout, "5s", 100, MINUTE, "For the whole question."),
+    NUMBER(payment, grace_days, "7", 0, 90, "Days a tier stays after its payment failed."),
+    CHOICE(payment, lapse, "grace", lapses,
+           "When unpaid and canceled end a tier: grace (and canceled ones run to the end of what "
+           "was paid), at_once."),
+    CHOICE(payment, downgrade, "period_end", downgrades,
+           "When a smaller tier that is paid for begins."),
+    CHOICE(payment, on_refund, "ignore", taken_back,
+           "What becomes of a tier whose payment was refunded in full."),
+    CHOICE(payment, on_dispute, "ignore", taken_back,
+           "What becomes of a tier whose payment is disputed."),
+    TIME(payment, reconcile, "1h", MINUTE, 24 * HOUR,
+         "Between two readings of each paid customer at the provider."),
+    NUMBER(payment, reads_per_second, "20", 1, 1000,
+           "Customers that this node reads at the provider in a second at most."),
 
     TEXT(product, name, SETTING_TITLE, "",
          "What your product is called, for customers. Empty: the name in mail.from, else its "

@@ -14,6 +14,7 @@ struct keyring;
 struct mail_templates;
 struct meter;
 struct token_cache;
+struct reconciler;
 struct rotator;
 struct mail_maker;
 struct mailer;
@@ -29,9 +30,10 @@ struct service {
     struct db_pool *committer;        /* one thread, merges operations (service/committer.h) */
     struct db_pool *readers;          /* two threads, one consistent snapshot a job */
     struct curl_loop *curl;
-    struct meter *meter;        /* service/meter.h: verify and gateway */
-    struct token_cache *tokens; /* service/token_cache.h */
-    struct rotator *rotator;    /* service/rotator.h: due steps of rotations */
+    struct meter *meter;           /* service/meter.h: verify and gateway */
+    struct token_cache *tokens;    /* service/token_cache.h */
+    struct rotator *rotator;       /* service/rotator.h: due steps of rotations */
+    struct reconciler *reconciler; /* service/reconciler.h: payments that are read again */
     /* What encrypts new secrets to their recipients (service/secret_sealer.h); NULL: claim links.
      */
     const struct secret_sealer *sealer;

@@ -5,29 +5,43 @@
 
 #include "base/codec.h"
 #include "service/context.h"
+#include "service/entitle.h"
+#include "store/payment_read.h"
 #include "store/tier.h"
 #include "store/usage_snapshot.h"
+
+#include <stdio.h>
 
 static enum err not_found(struct problem *problem)
 {
     return problem_set(problem, 404, "not_found", "There is no such customer.");
 }
 
+/* The tier that a new payment is for, where the edit names none. */
+static const char *standing_tier(const struct entitlement_row *row)
+{
+    bool fell = span_is(span_text(row->status), "downgraded");
+    return fell && row->paid_tier ? row->paid_tier : row->tier;
+}
+
 /* Whether the edit changes what pays, and so has to be asked first. */
-static enum err wants_payment(struct db *db, const struct customer_edit *edit,
+static enum err wants_payment(struct db *db, struct customer_edit *edit,
                               const struct entitlement_row *now, struct problem *problem,
                               bool *wants)
 {
     struct tier_row tier;
     const char *slug = edit->tier ? edit->tier : now->tier;
+    if (!edit->tier && edit->reference) slug = standing_tier(now);
     bool other = !span_is(span_text(slug), now->tier);
     enum err error = tier_row_find(db, span_text(slug), &tier);
     if (error == ERR_NOT_FOUND) {
         problem_add_field(problem, "body.tier", "there is no such tier; GET /v1/tiers lists them");
         return ERR_DENIED;
     }
-    if (!error) *wants = tier.tier.requires_payment && (other || edit->has_reference);
-    return error;
+    if (error) return error;
+    *wants = tier.tier.requires_payment && (other || edit->has_reference);
+    memcpy(edit->prices, tier.tier.price_references, sizeof edit->prices);
+    return ERR_OK;
 }
 
 /* ---- look ---- */
@@ -51,35 +65,68 @@ static enum err look_run(struct db *db, struct db_job *job)
     edit->ask = (struct payment_ask){
         .external_id = view.external_id,
         .email = edit->contact.email ? edit->contact.email : view.email,
-        .tier = edit->tier ? edit->tier : view.entitlement.tier,
+        .tier = edit->tier ? edit->tier : standing_tier(&view.entitlement),
         .reference = edit->has_reference ? edit->reference : view.entitlement.reference,
+        .prices = edit->prices,
     };
     return ERR_OK;
 }
 
 /* ---- commit ---- */
 
+/* A confirmed payment, for the tier that was asked for: it counts at once, be it smaller. */
+static enum err take_paid(struct db *db, struct customer_edit *edit, struct entitle *entitle)
+{
+    const struct pay_reading *reading = &edit->ask.reading;
+    struct pay_facts facts = {.status = reading->status,
+                              .tier = edit->ask.tier,
+                              .period_start = reading->period_start,
+                              .period_end = reading->period_end};
+    entitle->rules.lower_at_once = true;
+    entitle->after.refunded_at = 0;
+    entitle->row.provider = edit->ask.provider;
+    entitle->row.reference = edit->ask.reference;
+    entitle->row.resolved_reference = reading->reference[0] ? reading->reference : NULL;
+    enum err error =
+        payment_follow(db, entitle->row.customer_id, &edit->ask, edit->operation.now_ms);
+    return error ? error : entitle_read(db, entitle, &facts);
+}
+
+/* To a tier that wants no payment: nothing is paid any more. */
+static enum err take_free(struct db *db, struct entitle *entitle, const char *tier)
+{
+    uint32_t lapses = entitle->after.lapses;
+    entitle->after = (struct entitlement){.state = ENTITLED_ACTIVE, .lapses = lapses};
+    snprintf(entitle->after.tier, sizeof entitle->after.tier, "%s", tier);
+    entitle->row.provider = "none";
+    entitle->row.resolved_reference = NULL;
+    return payment_read_end(db, entitle->row.customer_id);
+}
+
 static enum err apply_payment(struct db *db, struct customer_edit *edit,
-                              const struct entitlement_row *before)
+                              const struct customer_row *customer)
 {
     struct problem *problem = &edit->operation.problem;
-    struct entitlement_row after = *before;
-    const char *tier = edit->tier ? edit->tier : before->tier;
-    const char *reference = edit->has_reference ? edit->reference : before->reference;
+    struct entitle entitle = {.operation = &edit->operation,
+                              .customer = customer,
+                              .arena = &edit->arena,
+                              .cause = "call",
+                              .renamed = true};
+    enum err error = entitle_open(db, &entitle);
+    if (error) return error;
+    const char *tier = edit->tier ? edit->tier : entitle.before.tier;
     bool wants = false;
-    enum err error = wants_payment(db, edit, before, problem, &wants);
+    error = wants_payment(db, edit, &entitle.row, problem, &wants);
     if (error) return error;
     if (wants && !edit->asked)
         return problem_set(problem, 409, "conflict",
                            "The customer or the tier was changed while the call ran; try again.");
-    if (!wants && span_is(span_text(tier), before->tier)) {
-        after.reference = reference;
-        after.updated_at = edit->operation.now_ms;
-    } else {
-        entitlement_fill(&after, wants ? &edit->ask : NULL, tier,
-                         wants ? edit->ask.reference : reference, edit->operation.now_ms);
-    }
-    error = entitlement_update(db, &after);
+    if (edit->has_reference) entitle.row.reference = edit->reference;
+    if (wants)
+        error = take_paid(db, edit, &entitle);
+    else if (!span_is(span_text(tier), entitle.before.tier))
+        error = take_free(db, &entitle, tier);
+    if (!error) error = entitle_save(db, &entitle);
     if (error != ERR_EXISTS) return error;
     return problem_set(problem, 409, "payment_reference_used",
                        "This payment reference pays for another customer already.");
@@ -92,7 +139,7 @@ static enum err apply(struct db *db, struct customer_edit *edit, struct customer
     char subject[ID_TEXT_SIZE];
     const char *detail = NULL;
     enum err error = entitlement_find(db, row->id, &edit->arena, &before);
-    if (!error && (edit->tier || edit->has_reference)) error = apply_payment(db, edit, &before);
+    if (!error && (edit->tier || edit->has_reference)) error = apply_payment(db, edit, row);
     if (!error && contact_change_wanted(&edit->contact))
         error = contact_change_apply(db, operation, &edit->contact, row);
     if (!error)

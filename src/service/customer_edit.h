@@ -23,6 +23,7 @@ struct customer_edit {
     struct db_job look_job, count_job;
     struct payment_ask ask;
     bool asked;
+    char prices[TIER_LIST_SIZE]; /* the tier's price_references */
     struct arena look_arena, arena;
 };
 

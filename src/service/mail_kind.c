@@ -216,6 +216,50 @@ static const struct template_variable encryption_key_expiring[] = {
     END,
 };
 
+#define PAID_TIER TEXT("tier", "the tier that is paid for", "pro")
+
+static const struct template_variable payment_failed[] = {
+    PAID_TIER,
+    TIME("ends_at", "when the tier ends, unless it is paid by then", "2026-03-10T14:05:00Z"),
+    END,
+};
+
+static const struct template_variable suspended[] = {
+    PAID_TIER,
+    TIME("suspended_at", "from when on calls are refused", "2026-03-10T14:05:00Z"),
+    END,
+};
+
+static const struct template_variable payment_restored[] = {
+    PAID_TIER,
+    TIME("restored_at", "from when on calls work as before", "2026-03-12T09:00:00Z"),
+    END,
+};
+
+static const struct template_variable payment_ending[] = {
+    PAID_TIER,
+    TIME("ends_at", "when the tier ends", "2026-03-31T00:00:00Z"),
+    END,
+};
+
+static const struct template_variable suspended_key_members[] = {
+    OPTIONAL("key_title", "the key's title", "Billing export"),
+    TEXT("key_id", "the key's id", "key_01jn8p0v5k2aa"),
+    END,
+};
+
+static const struct template_variable downgraded[] = {
+    TEXT("tier", "the tier from now on", "free"),
+    TEXT("former_tier", "the tier so far", "pro"),
+    TIME("downgraded_at", "since when", "2026-03-10T14:05:00Z"),
+    {.name = "keys",
+     .type = TEMPLATE_LIST,
+     .members = suspended_key_members,
+     .help = "keys beyond what the tier allows: suspended, the newest ones"},
+    OPTIONAL("more_keys", "how many more there are", NULL),
+    END,
+};
+
 static const struct {
     const char *name, *help;
     const struct template_variable *variables;
@@ -244,6 +288,17 @@ static const struct {
     [MAIL_ENCRYPTION_KEY_EXPIRING] = {"encryption_key_expiring",
                                       "The customer's key for encrypted mail expires soon.",
                                       encryption_key_expiring},
+    [MAIL_PAYMENT_FAILED] = {"payment_failed", "A payment failed; the tier stays for a while.",
+                             payment_failed},
+    [MAIL_SUSPENDED] = {"suspended", "The tier ended unpaid; all keys are refused.", suspended},
+    [MAIL_DOWNGRADED] = {"downgraded",
+                         "A smaller tier counts: unpaid, to the free one, or with keys beyond it.",
+                         downgraded},
+    [MAIL_PAYMENT_RESTORED] = {"payment_restored", "Paid again after one of these.",
+                               payment_restored},
+    [MAIL_PAYMENT_ENDING] = {"payment_ending",
+                             "A tier that was approved or canceled ends in 14 days, and in 3.",
+                             payment_ending},
 };
 
 _Static_assert(COUNT_OF(kinds) == MAIL_KIND_COUNT, "each kind has its line");

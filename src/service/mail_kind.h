@@ -28,8 +28,13 @@ enum mail_kind {
     MAIL_QUOTA_80,
     MAIL_QUOTA_100,
     MAIL_ENCRYPTION_KEY_EXPIRING,
+    MAIL_PAYMENT_FAILED,
+    MAIL_SUSPENDED,
+    MAIL_DOWNGRADED,
+    MAIL_PAYMENT_RESTORED,
+    MAIL_PAYMENT_ENDING,
 };
-enum { MAIL_KIND_COUNT = MAIL_ENCRYPTION_KEY_EXPIRING + 1 };
+enum { MAIL_KIND_COUNT = MAIL_PAYMENT_ENDING + 1 };
 
 /* "key_issued" …: the name in the API, in the outbox and of the templates' files. */
 const char *mail_kind_name(enum mail_kind kind);

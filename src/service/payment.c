@@ -78,7 +78,7 @@ enum err payment_sign(struct span secret, const char *id, int64_t timestamp_s, s
 }
 
 /* The secret file without the line end behind it. */
-static enum err secret_read(const char *path, struct secret **out)
+enum err payment_secret(const char *path, struct secret **out)
 {
     struct secret *text = secret_new(SECRET_FILE_MAX + 1);
     if (!text) return ERR_NO_MEMORY;
@@ -107,13 +107,13 @@ static enum err secret_read(const char *path, struct secret **out)
 
 /* ---- asking ---- */
 
-static void problem_refused(struct payment_ask *ask, const char *why)
+void payment_refuse(struct payment_ask *ask, const char *why)
 {
     enum err denied = problem_set(&ask->problem, 402, "payment_required", "%s", why);
     (void)denied;
 }
 
-static void problem_unknown(struct payment_ask *ask)
+void payment_unknown(struct payment_ask *ask)
 {
     enum err denied = problem_set(&ask->problem, 503, "payment_unavailable",
                                   "The billing system could not be asked; nothing was changed, "
@@ -122,10 +122,10 @@ static void problem_unknown(struct payment_ask *ask)
     ask->problem.retry_after = RETRY_AFTER_S;
 }
 
-static enum err ask_fail(struct payment_ask *ask, const char *why)
+enum err payment_fail(struct payment_ask *ask, const char *why)
 {
     log_event(LOG_WARN, "payment_not_asked", "%s", why);
-    problem_unknown(ask);
+    payment_unknown(ask);
     return ERR_DENIED;
 }
 
@@ -149,7 +149,7 @@ static bool headers_write(struct payment_ask *ask, const char *secret_file)
     char id[ID_TEXT_SIZE], signature[64];
     int64_t now_s = clock_wall_ms() / 1000;
     id_format(id, "msg", id_new());
-    if (secret_read(secret_file, &secret) != ERR_OK) return false;
+    if (payment_secret(secret_file, &secret) != ERR_OK) return false;
     if (payment_sign(secret_span(secret), id, now_s, buf_span(&ask->body), signature) != ERR_OK)
         return false;
     size_t size = sizeof ask->header_lines[0];
@@ -172,11 +172,21 @@ static void call_done(struct curl_call *call, enum err error)
         log_event(LOG_WARN, "payment_not_asked", "%s, status %ld: %s", err_name(error),
                   call->status,
                   error == ERR_OK ? "not an answer of the contract" : call->error_text);
-        problem_unknown(ask);
+        payment_unknown(ask);
     }
     buf_done(&call->answer);
     buf_done(&ask->body);
     ask->done(ask, result);
+}
+
+const char *payment_provider_name(const struct service *service)
+{
+    static const char *const names[] = {
+        [PAYMENT_PROVIDER_NONE] = "none",
+        [PAYMENT_PROVIDER_HTTP] = "http",
+        [PAYMENT_PROVIDER_STRIPE] = "stripe",
+    };
+    return names[service->settings->payment.provider];
 }
 
 enum err payment_check(struct service *service, struct payment_ask *ask)
@@ -185,15 +195,16 @@ enum err payment_check(struct service *service, struct payment_ask *ask)
     ask->service = service;
     ask->problem = (struct problem){0};
     if (settings->payment.provider == PAYMENT_PROVIDER_NONE) {
-        problem_refused(ask, "This tier requires payment, and no payment provider is set up: it "
-                             "needs an approval by an admin.");
+        payment_refuse(ask, "This tier requires payment, and no payment provider is set up: it "
+                            "needs an approval by an admin.");
         return ERR_DENIED;
     }
-    ask->provider = "http";
+    ask->provider = payment_provider_name(service);
+    if (settings->payment.provider == PAYMENT_PROVIDER_STRIPE) return stripe_check(service, ask);
     body_write(ask);
     if (ask->body.failed || !headers_write(ask, settings->payment.secret_file)) {
         buf_done(&ask->body);
-        return ask_fail(ask, "payment.secret_file cannot be read, is empty or is not base64");
+        return payment_fail(ask, "payment.secret_file cannot be read, is empty or is not base64");
     }
     ask->call = (struct curl_call){
         .url = settings->payment.url,
@@ -208,9 +219,9 @@ enum err payment_check(struct service *service, struct payment_ask *ask)
     enum err error = curl_loop_submit(service->curl, &ask->call);
     if (error == ERR_OK) return ERR_OK;
     buf_done(&ask->body);
-    return ask_fail(ask, error == ERR_INVALID
-                             ? "payment.url must be https, or http to a loopback address"
-                             : err_name(error));
+    return payment_fail(ask, error == ERR_INVALID
+                                 ? "payment.url must be https, or http to a loopback address"
+                                 : err_name(error));
 }
 
 /* ---- the answer ---- */
@@ -224,27 +235,41 @@ static bool time_member(const json_t *object, const char *name, int64_t *wall_ms
            time_parse(span_of(json_string_value(value), json_string_length(value)), wall_ms);
 }
 
-static enum payment_result answer_judge(struct payment_ask *ask, const json_t *object)
+static bool answer_take(struct pay_reading *reading, const json_t *object)
 {
     const char *status = json_string_value(json_object_get(object, "status"));
     const json_t *tier = json_object_get(object, "tier");
     int64_t start = 0, end = 0;
     if (!status || !time_member(object, "period_start", &start) ||
         !time_member(object, "period_end", &end) || (start && end && end < start))
-        return PAYMENT_UNKNOWN;
-    if (tier && !json_is_null(tier) && !json_is_string(tier)) return PAYMENT_UNKNOWN;
-    if (!strcmp(status, "none") || !strcmp(status, "past_due")) {
-        problem_refused(ask, "The billing system has no current payment for this customer.");
+        return false;
+    if (tier && !json_is_null(tier) && !json_is_string(tier)) return false;
+    if (!pay_status_parse(span_text(status), &reading->status)) return false;
+    const char *slug = json_is_string(tier) ? json_string_value(tier) : "";
+    if (slug[0] && !tier_slug_valid(span_text(slug))) return false;
+    snprintf(reading->tier, sizeof reading->tier, "%s", slug);
+    reading->period_start = start;
+    reading->period_end = end;
+    return reading->status == PAY_NONE || reading->status == PAY_PAST_DUE ||
+           pay_status_pays(reading->status);
+}
+
+static enum payment_result answer_judge(struct payment_ask *ask, const json_t *object)
+{
+    struct pay_reading *reading = &ask->reading;
+    *reading = (struct pay_reading){0};
+    if (!answer_take(reading, object)) return PAYMENT_UNKNOWN;
+    if (ask->reference)
+        snprintf(reading->reference, sizeof reading->reference, "%s", ask->reference);
+    if (ask->again) return PAYMENT_CONFIRMED;
+    if (!pay_status_pays(reading->status)) {
+        payment_refuse(ask, "The billing system has no current payment for this customer.");
         return PAYMENT_REFUSED;
     }
-    if (strcmp(status, "active") != 0 && strcmp(status, "trialing") != 0) return PAYMENT_UNKNOWN;
-    if (json_is_string(tier) && strcmp(json_string_value(tier), ask->tier) != 0) {
-        problem_refused(ask, "The billing system says that another tier was paid for.");
+    if (reading->tier[0] && strcmp(reading->tier, ask->tier) != 0) {
+        payment_refuse(ask, "The billing system says that another tier was paid for.");
         return PAYMENT_REFUSED;
     }
-    snprintf(ask->status, sizeof ask->status, "%s", status);
-    ask->period_start = start;
-    ask->period_end = end;
     return PAYMENT_CONFIRMED;
 }
 

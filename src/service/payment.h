@@ -1,13 +1,16 @@
-/* Asks whether a customer has paid for a tier (contract, "Billing over HTTP"). Loop thread.
+/* Asks whether a customer has paid for a tier: the operator's billing system (contract, "Billing
+ * over HTTP") or Stripe (service/stripe.c). Loop thread.
  *
  * The middle of three steps: reserve (read what stands, decide), ask, commit. Only for tiers with
- * requires_payment; others are not asked. */
+ * requires_payment; others are not asked. Later the same is asked `again`, to hear how things are
+ * now. */
 #ifndef KEYMETER_SERVICE_PAYMENT_H
 #define KEYMETER_SERVICE_PAYMENT_H
 
 #include "base/compiler.h"
 #include "base/err.h"
 #include "io/curl_loop.h"
+#include "service/pay_reading.h"
 #include "service/problem.h"
 
 #include <stdint.h>
@@ -25,19 +28,25 @@ struct payment_ask {
     const char *external_id, *email; /* email NULL: not told */
     const char *tier;
     const char *reference; /* NULL: none */
+    const char *prices;    /* the tier's price_references, comma-joined; NULL: none */
+    bool again;            /* nothing is judged: CONFIRMED says that `reading` holds */
+    const char *charge;    /* again: look also whether it was taken back; NULL: none */
     void *context;
     void (*done)(struct payment_ask *ask, enum payment_result result);
     /* results: */
-    char status[16];                  /* "active" or "trialing" when confirmed */
-    int64_t period_start, period_end; /* wall ms; 0: not told */
-    const char *provider;             /* "http" */
-    struct problem problem;           /* set unless confirmed: answer with it */
+    struct pay_reading reading;
+    const char *provider;   /* "http", "stripe" */
+    struct problem problem; /* set unless confirmed: answer with it */
+    bool absent;            /* again: the provider knows of no such payment any more */
+    unsigned busy_s;        /* the provider wants nothing more for so long; 0: it did not say so */
     /* its own: */
     struct service *service;
     struct curl_call call;
     struct buf body;
     char header_lines[4][128];
     const char *headers[5];
+    char url[1024];
+    int step;
 };
 
 /* ERR_OK: done runs exactly once on the loop, never inside. ERR_DENIED: the answer is known at once
@@ -48,7 +57,19 @@ MUST_USE enum err payment_check(struct service *service, struct payment_ask *ask
  * "whsec_<base64>" or raw bytes. ERR_INVALID: base64 that does not decode, or an empty secret. */
 MUST_USE enum err payment_sign(struct span secret, const char *id, int64_t timestamp_s,
                                struct span body, char out[64]);
-/* Reads the provider's answer. */
+/* The first line of a secret file, without its line end. */
+struct secret;
+MUST_USE enum err payment_secret(const char *path, struct secret **out);
+/* Whether the service may ask at all; the name of whom it asks. */
+const char *payment_provider_name(const struct service *service);
+/* Sets the problem: 402, 503. */
+void payment_refuse(struct payment_ask *ask, const char *why);
+void payment_unknown(struct payment_ask *ask);
+/* payment_unknown, and a line in the log; ERR_DENIED. */
+enum err payment_fail(struct payment_ask *ask, const char *why);
+/* The way to Stripe: as payment_check. */
+MUST_USE enum err stripe_check(struct service *service, struct payment_ask *ask);
+/* Reads the http provider's answer. */
 MUST_USE enum payment_result payment_read_answer(struct payment_ask *ask, long status,
                                                  struct span answer);
 

@@ -8,6 +8,7 @@
 #include "base/codec.h"
 #include "crypto/envelope.h"
 #include "service/context.h"
+#include "store/payment_read.h"
 #include "store/tier.h"
 #include "store/token.h"
 
@@ -62,6 +63,7 @@ static enum err look(struct db *db, struct signup *signup, struct problem *probl
                              !issue_limits_allowed(problem, &signup->key, &tier)))
         return ERR_DENIED;
     signup->requires_payment = tier.tier.requires_payment;
+    memcpy(signup->prices, tier.tier.price_references, sizeof signup->prices);
     error = encryption_check(signup->operation.service, &signup->encryption, problem);
     if (error || !signup->made.delivery.by_mail) return error;
     return prepare_delivery(db, signup, &tier);
@@ -100,20 +102,37 @@ enum err customer_seal(const struct keyring *keyring, const char *email, const c
     return ERR_OK;
 }
 
-void entitlement_fill(struct entitlement_row *row, const struct payment_ask *confirmed,
-                      const char *tier, const char *reference, int64_t now_ms)
+enum err payment_follow(struct db *db, uint64_t customer_id, const struct payment_ask *confirmed,
+                        int64_t now_ms)
 {
-    row->tier = tier;
-    row->provider = confirmed ? confirmed->provider : "none";
-    row->reference = reference;
-    row->resolved_reference = confirmed ? reference : NULL;
-    row->status = "active";
-    row->period_start = confirmed ? confirmed->period_start : 0;
-    row->period_end = confirmed ? confirmed->period_end : 0;
-    row->grace_until = 0;
-    if (confirmed && confirmed->period_start)
-        row->months = period_anchor(&row->months, confirmed->period_start, now_ms);
-    row->updated_at = now_ms;
+    enum { SOON_MS = 5000 };
+    const char *customer = confirmed->reading.customer;
+    return payment_read_begin(db, customer_id, customer[0] ? customer : NULL, now_ms + SOON_MS);
+}
+
+/* What a confirmed payment (or none, for a tier that wants none) entitles to. The months of the
+ * quota follow the payment's period. */
+static void entitlement_fill(struct entitlement_row *row, const struct signup *signup,
+                             int64_t now_ms)
+{
+    const struct pay_reading *reading = &signup->ask.reading;
+    bool paid = signup->requires_payment;
+    *row = (struct entitlement_row){
+        .customer_id = signup->customer_id,
+        .tier = signup->tier,
+        .provider = paid ? signup->ask.provider : "none",
+        .reference = signup->reference,
+        .status = "active",
+        .updated_at = now_ms,
+    };
+    if (!paid) return;
+    row->resolved_reference = reading->reference[0] ? reading->reference : NULL;
+    row->payment_status = pay_status_name(reading->status);
+    row->paid_tier = signup->tier;
+    row->period_start = reading->period_start;
+    row->period_end = row->paid_until = reading->period_end;
+    if (reading->period_start)
+        row->months = period_anchor(&row->months, reading->period_start, now_ms);
 }
 
 static enum err insert_keys(struct db *db, struct signup *signup)
@@ -139,11 +158,12 @@ static enum err insert_customer(struct db *db, struct signup *signup, struct cus
     if (error == ERR_EXISTS) return refuse_existing(db, signup, &operation->problem);
     if (!error) error = insert_keys(db, signup);
     if (error) return error;
-    struct entitlement_row entitlement = {.customer_id = row->id};
-    entitlement_fill(&entitlement, signup->requires_payment ? &signup->ask : NULL, signup->tier,
-                     signup->reference, operation->now_ms);
+    struct entitlement_row entitlement;
+    entitlement_fill(&entitlement, signup, operation->now_ms);
     signup->months = entitlement.months;
     error = entitlement_insert(db, &entitlement);
+    if (!error && signup->requires_payment)
+        error = payment_follow(db, row->id, &signup->ask, operation->now_ms);
     if (error != ERR_EXISTS) return error;
     return problem_set(&operation->problem, 409, "payment_reference_used",
                        "This payment reference pays for another customer already.");
@@ -221,6 +241,7 @@ static void look_done(struct db_job *job, enum err error)
                                        .email = signup->email,
                                        .tier = signup->tier,
                                        .reference = signup->reference,
+                                       .prices = signup->prices,
                                        .context = signup,
                                        .done = signup_answered};
     error = payment_check(signup->operation.service, &signup->ask);

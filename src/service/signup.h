@@ -27,6 +27,7 @@ struct signup {
     struct db_job look_job;
     struct payment_ask ask;
     bool requires_payment;
+    char prices[TIER_LIST_SIZE]; /* the tier's price_references */
     uint64_t customer_id;
     struct period_rule months;
     struct arena arena;
@@ -40,9 +41,9 @@ void signup_done(struct signup *signup);
 /* The sealed columns of a customer; they live in the arena. NULL texts leave the spans empty. */
 MUST_USE enum err customer_seal(const struct keyring *keyring, const char *email, const char *name,
                                 struct arena *arena, struct customer_row *row);
-/* What a confirmed payment (or none, for a tier that wants none) entitles to. The months of the
- * quota follow the payment's period; without one they stay as they are. */
-void entitlement_fill(struct entitlement_row *row, const struct payment_ask *confirmed,
-                      const char *tier, const char *reference, int64_t now_ms);
+/* From a confirmed payment on, its provider is read again; first soon, for what happened meanwhile.
+ */
+MUST_USE enum err payment_follow(struct db *db, uint64_t customer_id,
+                                 const struct payment_ask *confirmed, int64_t now_ms);
 
 #endif

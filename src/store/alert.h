@@ -18,6 +18,8 @@ struct db;
 #define ALERT_CLAIM_UNCLAIMED     "claim_unclaimed"     /* key_… */
 #define ALERT_NOTIFICATION_FAILED "notification_failed" /* ntf_… */
 #define ALERT_MAIL_TEMPLATES      "mail_templates"      /* node/<name>, mail/<kind> */
+#define ALERT_APPROVAL_ENDING     "approval_ending"     /* cus_… */
+#define ALERT_PRICE_UNKNOWN       "price_unknown" /* cus_…: pays a price that is in no tier */
 
 struct alert_row {
     uint64_t id, customer_id; /* customer_id 0: none */

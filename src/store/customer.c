@@ -5,6 +5,7 @@
 #include "io/db.h"
 #include "store/ids.h"
 #include "store/key_word.h"
+#include "store/payment_read.h"
 #include "store/rotation.h"
 
 #define COLUMNS                                                                                    \
@@ -135,14 +136,17 @@ enum err customer_erase(struct db *db, uint64_t id, int64_t now_ms)
         " smime_ends_at = NULL, encryption_tell_at = NULL, metadata = '{}',"
         " updated_at = ?, deleted_at = ? WHERE id = ?";
     static const char entitlement[] = "UPDATE entitlement SET reference = NULL,"
-                                      " resolved_reference = NULL, updated_at = ?"
+                                      " resolved_reference = NULL, look_at = NULL, updated_at = ?"
                                       " WHERE customer_id = ?";
+    static const char notes[] = "UPDATE payment_approval SET note = '' WHERE customer_id = ?";
     static const char keys[] =
         "UPDATE api_key SET title = '', description = '', metadata = '{}',"
         " revoked_at = COALESCE(revoked_at, ?), updated_at = ? WHERE customer_id = ?";
     enum err error =
         db_execute(db, customer, DB_VALUES(db_i64(now_ms), db_i64(now_ms), db_u64(id)), NULL);
     if (!error) error = db_execute(db, entitlement, DB_VALUES(db_i64(now_ms), db_u64(id)), NULL);
+    if (!error) error = db_execute(db, notes, DB_VALUES(db_u64(id)), NULL);
+    if (!error) error = payment_read_end(db, id);
     if (!error) error = key_word_erase(db, id);
     if (!error)
         error = db_execute(db, keys, DB_VALUES(db_i64(now_ms), db_i64(now_ms), db_u64(id)), NULL);

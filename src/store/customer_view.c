@@ -27,6 +27,10 @@ enum column {
     C_ANCHOR,
     C_KEPT_START,
     C_KEPT_UNTIL,
+    C_PAYMENT_STATUS,
+    C_LATER_TIER,
+    C_LATER_AT,
+    C_PAID_TIER,
     C_KEYS, /* fingerprint and end, of each kind */
 };
 
@@ -65,6 +69,10 @@ static enum err view_fill(const struct db_rows *rows, const struct keyring *keyr
                         .period_start = db_get_i64(rows, C_PERIOD_START),
                         .period_end = db_get_i64(rows, C_PERIOD_END),
                         .grace_until = db_get_i64(rows, C_GRACE),
+                        .payment_status = db_get_text(rows, C_PAYMENT_STATUS, arena),
+                        .later_tier = db_get_text(rows, C_LATER_TIER, arena),
+                        .paid_tier = db_get_text(rows, C_PAID_TIER, arena),
+                        .later_at = db_get_i64(rows, C_LATER_AT),
                         .months = months},
         .has_quota = !db_is_null(rows, C_QUOTA),
         .quota = db_get_u64(rows, C_QUOTA),
@@ -87,7 +95,8 @@ static enum err view_fill(const struct db_rows *rows, const struct keyring *keyr
 #define CUSTOMERS                                                                                  \
     " c.id, c.external_id, c.email_sealed, c.name_sealed, c.metadata, c.created_at,"               \
     " e.tier, e.provider, e.reference, e.status, e.period_start, e.period_end, e.grace_until,"     \
-    " t.monthly_quota, e.anchor, e.kept_start, e.kept_until,"                                      \
+    " t.monthly_quota, e.anchor, e.kept_start, e.kept_until, e.payment_status, e.later_tier,"      \
+    " e.later_at, e.paid_tier,"                                                                    \
     " c.openpgp_fingerprint, c.openpgp_ends_at, c.smime_fingerprint, c.smime_ends_at"              \
     " FROM customer c"                                                                             \
     " JOIN entitlement e ON e.customer_id = c.id JOIN tier t ON t.slug = e.tier"                   \

@@ -282,3 +282,23 @@ enum err upkeep_claims(struct db *db, const struct upkeep *upkeep, size_t *delet
     };
     return hashes_run(db, upkeep, &what, deleted);
 }
+
+/* ---- events of payment providers ---- */
+
+enum err upkeep_provider_events(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    static const char sql[] = "DELETE FROM provider_event WHERE received_at < ?"
+                              " ORDER BY received_at LIMIT 100";
+    uint64_t all = 0;
+    *deleted = 0;
+    enum err error = db_begin(db);
+    if (!error) error = node_hold(db, upkeep->node, upkeep->incarnation);
+    if (!error)
+        error = db_execute(db, sql, DB_VALUES(db_i64(upkeep->now_ms - KEPT_DAYS * DAY_MS)), &all);
+    if (!error) error = db_commit(db);
+    if (error)
+        db_rollback(db);
+    else
+        *deleted = all;
+    return error;
+}

@@ -116,6 +116,9 @@ def test_documented_requests_get_documented_answers(daemon, fresh, path, method,
     if operation["operationId"] == "end_key_overlap":
         daemon.must("POST", f"/v1/keys/{fresh['key']}/rotate", {})
     answer = daemon.call(method.upper(), url, body)
+    if operation.get("x-signed"):  # of a provider: off here, test_webhooks.py has it on
+        assert answer.status == 404
+        return check(operation, answer)
     assert 200 <= answer.status < 300, answer
     check(operation, answer)
     assert answer.headers["Cache-Control"] == "no-store"

@@ -1,0 +1,55 @@
+/* What a provider said of one payment, in the machine's words, and the parsing of Stripe's answers.
+ * Pure, any thread. */
+#ifndef KEYMETER_SERVICE_PAY_READING_H
+#define KEYMETER_SERVICE_PAY_READING_H
+
+#include "base/compiler.h"
+#include "core/entitlement.h"
+
+enum { PAY_ID_SIZE = 256, PAY_PRICES_SIZE = 2048 };
+
+struct pay_reading {
+    enum pay_status status;
+    char reference[PAY_ID_SIZE];        /* resolved: what pays, for one customer only */
+    char customer[PAY_ID_SIZE];         /* the provider's; "": not told */
+    char client_reference[PAY_ID_SIZE]; /* whose payment it says it is; "": not told */
+    char tier[TIER_SLUG_SIZE];          /* told outright (http); "": see prices */
+    char prices[PAY_PRICES_SIZE];       /* ids of prices, their lookup keys and products, commas
+                                           between */
+    int64_t period_start, period_end;   /* wall ms; 0: not told */
+    bool owes;                          /* the newest invoice is open */
+    bool taken_back;                    /* the charge that was looked at is refunded or disputed */
+};
+
+/* True when one of the tier's price_references (comma-joined) is among the prices. */
+bool pay_reading_buys(const struct pay_reading *reading, const char *price_references);
+
+/* Stripe's objects (API version STRIPE_VERSION; older ones too, as far as they are read). ABSENT:
+ * there is no such object, or it holds no subscription. UNCLEAR: not what was asked for. */
+enum stripe_answer { STRIPE_READ, STRIPE_ABSENT, STRIPE_UNCLEAR };
+#define STRIPE_VERSION "2025-03-31.basil"
+
+/* GET /v1/subscriptions/{id}?expand[]=latest_invoice */
+MUST_USE enum stripe_answer stripe_subscription_read(struct span body, const char *id,
+                                                     struct pay_reading *out);
+/* GET /v1/checkout/sessions/{id}?expand[]=subscription.latest_invoice: of one that is complete. */
+MUST_USE enum stripe_answer stripe_session_read(struct span body, const char *id,
+                                                struct pay_reading *out);
+/* GET /v1/subscriptions?customer={id}&status=all: the one that pays best; among those that pay
+ * alike one with a price of `price_references`, then the newest. */
+MUST_USE enum stripe_answer stripe_list_read(struct span body, const char *customer,
+                                             const char *price_references, struct pay_reading *out);
+/* GET /v1/charges/{id}: *taken_back when it is refunded in full, or disputed, as far as asked. */
+MUST_USE enum stripe_answer stripe_charge_read(struct span body, const char *id, bool refunds,
+                                               bool disputes, bool *taken_back);
+
+/* An event, as it says itself; nothing of it is believed but what to read again. */
+struct stripe_event {
+    char id[PAY_ID_SIZE], type[64];
+    char subscription[PAY_ID_SIZE], customer[PAY_ID_SIZE], client_reference[PAY_ID_SIZE],
+        charge[PAY_ID_SIZE]; /* "": it does not say */
+};
+/* False: no event. */
+MUST_USE bool stripe_event_read(struct span body, struct stripe_event *out);
+
+#endif

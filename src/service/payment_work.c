@@ -1,0 +1,127 @@
+/* Applying readings and the clock. Called by the reconciler through the committer, on its thread.
+ * What always holds: the node's row is held first, so a fenced node does nothing; a reading is
+ * applied only under the customer's lock, when it is about what pays still, and no later one was
+ * applied; and the next reading's time stands in the same transaction. */
+#include "service/payment_work.h"
+
+#include "base/codec.h"
+#include "service/entitle.h"
+#include "store/alert.h"
+#include "store/node.h"
+
+static enum err find_tier(struct db *db, struct payment_work *work, const char *now,
+                          const char **slug)
+{
+    struct tier_row *tiers;
+    size_t count;
+    const struct tier *best = NULL;
+    *slug = NULL;
+    enum err error = tier_list(db, &work->arena, &tiers, &count);
+    for (size_t i = 0; !error && i < count; i++) {
+        const struct tier *tier = &tiers[i].tier;
+        if (!pay_reading_buys(&work->reading, tier->price_references)) continue;
+        bool stays = strcmp(tier->slug, now) == 0;
+        if (!best || stays || tier_is_lower(best, tier)) best = tier;
+        if (stays) break;
+    }
+    if (best) *slug = best->slug;
+    return error;
+}
+
+/* Paid, at a price that is in no tier: the tier stays, and an operator has to look. */
+static enum err alert_price(struct db *db, const struct payment_work *work)
+{
+    char subject[ID_TEXT_SIZE];
+    id_format(subject, "cus", work->due.customer_id);
+    return alert_raise(db, ALERT_PRICE_UNKNOWN, subject, work->due.customer_id, NULL,
+                       work->operation.now_ms);
+}
+
+static enum err facts_fill(struct db *db, struct payment_work *work, const struct entitle *entitle,
+                           struct pay_facts *facts)
+{
+    const struct pay_reading *reading = &work->reading;
+    *facts = (struct pay_facts){
+        .status = reading->status,
+        .tier = reading->tier[0] ? reading->tier : NULL,
+        .period_start = reading->period_start,
+        .period_end = reading->period_end,
+        .owes = reading->owes,
+        .refunded = reading->taken_back,
+    };
+    if (!reading->prices[0]) return ERR_OK;
+    enum err error = find_tier(db, work, entitle->before.paid_tier, &facts->tier);
+    if (!error && !facts->tier && !work->dry) error = alert_price(db, work);
+    return error;
+}
+
+static bool is_same(const char *one, const char *other)
+{
+    return one && other ? strcmp(one, other) == 0 : one == other;
+}
+
+static enum err apply(struct db *db, struct payment_work *work, struct entitle *entitle)
+{
+    const struct payment_due *due = &work->due;
+    struct pay_facts facts;
+    if (!is_same(entitle->row.provider, due->provider) ||
+        !is_same(entitle->row.resolved_reference, due->reference))
+        return ERR_NOT_FOUND;
+    enum err error = ERR_OK;
+    if (!work->dry)
+        error = payment_read_applied(db, due->customer_id, due->ticket, due->asked, work->next_at);
+    if (!error) error = facts_fill(db, work, entitle, &facts);
+    if (!error) error = entitle_read(db, entitle, &facts);
+    return error;
+}
+
+static enum err change(struct db *db, struct payment_work *work)
+{
+    struct customer_row customer;
+    struct customer_name name = {.id = work->due.customer_id};
+    struct entitle entitle = {.operation = &work->operation,
+                              .customer = &customer,
+                              .arena = &work->arena,
+                              .cause = "clock"};
+    bool clock = work->kind == PAYMENT_WORK_CLOCK;
+    if (!clock) entitle.cause = work->due.urgent ? "event" : "reconcile";
+    /* The clock's work comes again; a reading does not. */
+    size_t locked = 1;
+    enum err error = clock ? customer_try_lock(db, &name.id, 1, &work->arena, &customer, &locked)
+                           : customer_lock(db, &name, &work->arena, &customer);
+    if (!error && !locked) error = ERR_NOT_FOUND;
+    if (!error) error = entitle_open(db, &entitle);
+    if (!error && clock)
+        entitlement_tick(&entitle.after, &entitle.rules, work->operation.now_ms);
+    else if (!error)
+        error = apply(db, work, &entitle);
+    if (error) return error;
+    work->changed = entitle_differs(&entitle);
+    work->before = entitle_describe(&entitle.before, &work->arena);
+    work->after = entitle_describe(&entitle.after, &work->arena);
+    return work->dry ? ERR_DENIED : entitle_save(db, &entitle);
+}
+
+static enum err work_run(struct db *db, struct operation *operation)
+{
+    struct payment_work *work = CONTAINER_OF(operation, struct payment_work, operation);
+    arena_done(&work->arena);
+    work->changed = false;
+    work->before = work->after = NULL;
+    enum err error = node_hold(db, work->node, work->incarnation);
+    if (error) return error;
+    if (work->kind == PAYMENT_WORK_FAILED)
+        return payment_read_failed(db, work->due.customer_id, work->due.ticket, work->next_at);
+    return change(db, work);
+}
+
+void payment_work_init(struct payment_work *work)
+{
+    work->operation.run = work_run;
+}
+
+void payment_work_done(struct payment_work *work)
+{
+    arena_done(&work->arena);
+    arena_done(&work->texts);
+}

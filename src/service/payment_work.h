@@ -1,0 +1,34 @@
+/* What is to be done to one customer's entitlement without a call: a reading of its provider to be
+ * applied, or what the clock brings. One operation each (service/operation.h). */
+#ifndef KEYMETER_SERVICE_PAYMENT_WORK_H
+#define KEYMETER_SERVICE_PAYMENT_WORK_H
+
+#include "base/arena.h"
+#include "service/operation.h"
+#include "service/pay_reading.h"
+#include "store/payment_read.h"
+
+enum payment_work_kind { PAYMENT_WORK_CLOCK, PAYMENT_WORK_READ, PAYMENT_WORK_FAILED };
+
+struct payment_work {
+    struct operation operation; /* the maker sets service and done */
+    enum payment_work_kind kind;
+    unsigned node, incarnation;
+    struct payment_due due; /* CLOCK: customer_id alone */
+    struct pay_reading reading;
+    bool dry;        /* computed, and rolled back */
+    int64_t next_at; /* of the next reading */
+    /* results: */
+    bool changed;
+    const char *before, *after; /* JSON, in the arena; NULL: nothing was done */
+    struct arena arena;
+    /* the maker's: */
+    void *context;
+    struct arena texts; /* of `due` */
+};
+
+/* Sets run. ERR_NOT_FOUND: nothing to do any more. ERR_DENIED of a dry one: computed. */
+void payment_work_init(struct payment_work *work);
+void payment_work_done(struct payment_work *work);
+
+#endif

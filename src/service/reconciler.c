@@ -1,0 +1,483 @@
+/* The reconciler. A look claims what is due (events first) on its own DB thread; each claimed
+ * customer is read at the provider, and what was read is an operation of the committer
+ * (service/payment_work.c). What always holds: no more readings are begun than the rate allows, nor
+ * more than CONCURRENT at once; a provider that does not answer is left alone for a while; and a
+ * reading that is lost with its node is begun anew by another, because its row is due again after
+ * a minute. Loop thread, but for the _run functions. */
+#include "service/reconciler.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "conf/settings.h"
+#include "io/loop.h"
+#include "service/context.h"
+#include "service/meter.h"
+#include "service/payment.h"
+#include "service/payment_work.h"
+#include "service/rotator.h"
+#include "store/entitlement.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+enum {
+    TICK_MS = 500,
+    CONCURRENT = 32,
+    CLAIM_MAX = 256,
+    CLOCK_MAX = 128,
+    FAILURES_FREE = 3, /* in a row, before the provider is left alone */
+    REST_MAX_S = 30,
+    RETRY_S = 2,
+    PAGE_SECONDS = 3, /* of the rate: what a page may take */
+};
+
+/* One customer that is read. */
+struct reading {
+    struct list link; /* the reconciler's queue */
+    struct reconciler *reconciler;
+    struct payment_ask ask;
+    struct payment_work *work;
+    struct reconcile_page *page; /* NULL: due by itself */
+    size_t at;                   /* in the page */
+};
+
+struct look {
+    struct db_job job;
+    struct reconciler *reconciler;
+    unsigned node, incarnation;
+    const char *provider;
+    size_t limit, count, clock_count;
+    struct payment_due *due;
+    uint64_t clock[CLOCK_MAX];
+    bool with_clock;
+    struct arena arena;
+};
+
+struct reconciler {
+    struct service *service;
+    struct db_pool *pool;
+    struct loop_timer *timer;
+    struct look *look;
+    struct list queue;
+    unsigned flying; /* readings and operations */
+    unsigned asking; /* readings among them */
+    bool more, stopping, stopped;
+    double tokens;
+    int64_t filled_us, rest_until_us;
+    unsigned failures; /* in a row */
+    struct reconciler_stats stats;
+    void (*closed)(void *context);
+    void *closed_context;
+};
+
+static void pump(struct reconciler *reconciler);
+static void look_start(struct reconciler *reconciler);
+
+/* ---- the end of things ---- */
+
+static void pool_closed(void *context)
+{
+    struct reconciler *reconciler = context;
+    void (*tell)(void *) = reconciler->closed;
+    void *tell_context = reconciler->closed_context;
+    free(reconciler);
+    tell(tell_context);
+}
+
+static void stop_if_idle(struct reconciler *reconciler)
+{
+    if (!reconciler->stopping || reconciler->stopped || reconciler->look || reconciler->flying)
+        return;
+    reconciler->stopped = true;
+    db_pool_stop(reconciler->pool, pool_closed, reconciler);
+}
+
+static void landed(struct reconciler *reconciler)
+{
+    reconciler->flying--;
+    pump(reconciler);
+    if (reconciler->more && !reconciler->look && reconciler->asking < CONCURRENT / 2)
+        look_start(reconciler);
+    stop_if_idle(reconciler);
+}
+
+static void work_free(struct payment_work *work)
+{
+    payment_work_done(work);
+    free(work);
+}
+
+static void page_landed(struct reconcile_page *page)
+{
+    if (--page->left == 0) page->done(page, ERR_OK);
+}
+
+/* The reading is over, its work committed or not. */
+static void reading_end(struct reading *reading, enum err error)
+{
+    struct reconciler *reconciler = reading->reconciler;
+    struct reconcile_page *page = reading->page;
+    bool computed = !error || (error == ERR_DENIED && reading->work->dry);
+    if (!computed && error != ERR_NOT_FOUND && error != ERR_FENCED)
+        log_event(LOG_WARN, "payment_not_applied", "%s", err_name(error));
+    if (!error && reading->work->changed) reconciler->stats.changed++;
+    if (page) {
+        page->unread[reading->at] |= !computed && error != ERR_NOT_FOUND;
+        page_landed(page);
+    } else {
+        work_free(reading->work);
+    }
+    buf_done(&reading->ask.body);
+    free(reading);
+    landed(reconciler);
+}
+
+static void work_finished(struct operation *operation, enum err error)
+{
+    struct payment_work *work = CONTAINER_OF(operation, struct payment_work, operation);
+    reading_end(work->context, error);
+}
+
+static void clock_finished(struct operation *operation, enum err error)
+{
+    struct payment_work *work = CONTAINER_OF(operation, struct payment_work, operation);
+    struct reconciler *reconciler = operation->service->reconciler;
+    if (error && error != ERR_NOT_FOUND && error != ERR_FENCED && error != ERR_DB_RETRY)
+        log_event(LOG_WARN, "payment_clock_failed", "%s", err_name(error));
+    work_free(work);
+    landed(reconciler);
+}
+
+/* ---- reading ---- */
+
+/* Spread, so that those who came together do not stay together. */
+static int64_t next_regular(const struct reconciler *reconciler)
+{
+    uint32_t every_ms = reconciler->service->settings->payment.reconcile_ms;
+    return clock_wall_ms() + every_ms - every_ms / 8 + randombytes_uniform(every_ms / 8 + 1);
+}
+
+static int64_t next_after_failure(const struct reconciler *reconciler, uint32_t failures)
+{
+    int64_t wait_ms = (int64_t)RETRY_S * 1000 << (failures < 16 ? failures : 16);
+    int64_t every_ms = reconciler->service->settings->payment.reconcile_ms;
+    return clock_wall_ms() + (wait_ms < every_ms ? wait_ms : every_ms);
+}
+
+static void provider_answered(struct reconciler *reconciler, const struct payment_ask *ask,
+                              bool answered)
+{
+    int64_t rest_s = ask->busy_s;
+    reconciler->stats.read += answered;
+    reconciler->stats.failed += !answered;
+    reconciler->failures = answered ? 0 : reconciler->failures + 1;
+    if (!answered && reconciler->failures >= FAILURES_FREE && !rest_s) {
+        unsigned doubled = reconciler->failures - FAILURES_FREE;
+        rest_s = doubled < 5 ? INT64_C(1) << doubled : REST_MAX_S;
+    }
+    if (rest_s) reconciler->rest_until_us = clock_mono_us() + rest_s * 1000000;
+}
+
+static void read_done(struct payment_ask *ask, enum payment_result result)
+{
+    struct reading *reading = CONTAINER_OF(ask, struct reading, ask);
+    struct reconciler *reconciler = reading->reconciler;
+    struct payment_work *work = reading->work;
+    bool answered = result == PAYMENT_CONFIRMED;
+    reconciler->asking--;
+    provider_answered(reconciler, ask, answered);
+    if (answered) {
+        work->kind = PAYMENT_WORK_READ;
+        work->reading = ask->reading;
+        work->next_at = next_regular(reconciler);
+    } else {
+        if (reading->page) reading->page->unread[reading->at] = true;
+        work->kind = PAYMENT_WORK_FAILED;
+        work->next_at = next_after_failure(reconciler, work->due.failures);
+    }
+    bool nothing = !answered && work->dry;
+    enum err error = nothing ? ERR_NOT_FOUND : operation_submit(&work->operation);
+    if (error) reading_end(reading, error);
+}
+
+static void reading_start(struct reading *reading)
+{
+    struct reconciler *reconciler = reading->reconciler;
+    const struct payment_due *due = &reading->work->due;
+    reconciler->flying++;
+    reconciler->asking++;
+    reading->ask = (struct payment_ask){.external_id = due->external_id,
+                                        .tier = due->paid_tier,
+                                        .reference = due->reference,
+                                        .charge = due->charge,
+                                        .again = true,
+                                        .done = read_done};
+    if (payment_check(reconciler->service, &reading->ask) != ERR_OK)
+        read_done(&reading->ask, PAYMENT_UNKNOWN);
+}
+
+static void fill(struct reconciler *reconciler)
+{
+    double rate = reconciler->service->settings->payment.reads_per_second;
+    int64_t now_us = clock_mono_us();
+    double gained = (double)(now_us - reconciler->filled_us) * rate / 1e6;
+    reconciler->filled_us = now_us;
+    reconciler->tokens += gained;
+    if (reconciler->tokens > rate) reconciler->tokens = rate;
+}
+
+static bool may_read(struct reconciler *reconciler)
+{
+    return !reconciler->stopping && !reconciler->service->draining && reconciler->tokens >= 1 &&
+           reconciler->asking < CONCURRENT && clock_mono_us() >= reconciler->rest_until_us;
+}
+
+static void queue_drop(struct reconciler *reconciler)
+{
+    struct list *link;
+    while ((link = list_shift(&reconciler->queue))) {
+        struct reading *reading = CONTAINER_OF(link, struct reading, link);
+        reconciler->flying++;
+        if (reading->page) reading->page->unread[reading->at] = true;
+        reading_end(reading, ERR_NOT_FOUND);
+    }
+}
+
+static void pump(struct reconciler *reconciler)
+{
+    fill(reconciler);
+    while (!list_empty(&reconciler->queue) && may_read(reconciler)) {
+        struct list *link = list_shift(&reconciler->queue);
+        reconciler->tokens -= 1;
+        reading_start(CONTAINER_OF(link, struct reading, link));
+    }
+}
+
+/* ---- what is to be read ---- */
+
+static const char *keep(struct arena *arena, const char *text)
+{
+    return text ? arena_copy(arena, span_text(text)) : NULL;
+}
+
+static struct payment_work *work_new(const struct reconciler *reconciler, unsigned node,
+                                     unsigned incarnation)
+{
+    struct payment_work *work = calloc(1, sizeof *work);
+    if (!work) return NULL;
+    work->operation.service = reconciler->service;
+    work->node = node;
+    work->incarnation = incarnation;
+    payment_work_init(work);
+    return work;
+}
+
+/* False: no memory; the row is due again in a minute. */
+static bool reading_queue(struct reconciler *reconciler, const struct payment_due *due,
+                          unsigned node, unsigned incarnation, struct reconcile_page *page)
+{
+    struct reading *reading = calloc(1, sizeof *reading);
+    struct payment_work *work = work_new(reconciler, node, incarnation);
+    if (!reading || !work) {
+        free(reading);
+        free(work);
+        return false;
+    }
+    work->due = *due;
+    work->due.external_id = keep(&work->texts, due->external_id);
+    work->due.provider = keep(&work->texts, due->provider);
+    work->due.reference = keep(&work->texts, due->reference);
+    work->due.paid_tier = keep(&work->texts, due->paid_tier);
+    work->due.charge = keep(&work->texts, due->charge);
+    work->context = reading;
+    work->operation.done = work_finished;
+    reading->reconciler = reconciler;
+    reading->work = work;
+    reading->page = page;
+    if (page) {
+        work->dry = page->dry;
+        reading->at = page->count;
+        page->works[page->count++] = work;
+    }
+    list_append(&reconciler->queue, &reading->link);
+    return true;
+}
+
+static enum err look_run(struct db *db, struct db_job *job)
+{
+    struct look *look = CONTAINER_OF(job, struct look, job);
+    int64_t now_ms = clock_wall_ms();
+    enum err error = ERR_OK;
+    if (look->limit)
+        error = payment_read_claim(db, look->node, look->incarnation, look->provider, now_ms,
+                                   look->limit, &look->arena, &look->due, &look->count);
+    if (!error && look->with_clock)
+        error = entitlement_pick(db, now_ms, look->clock, CLOCK_MAX, &look->clock_count);
+    return error;
+}
+
+static void clock_submit(struct reconciler *reconciler, const struct look *look)
+{
+    for (size_t i = 0; i < look->clock_count && !reconciler->stopping; i++) {
+        struct payment_work *work = work_new(reconciler, look->node, look->incarnation);
+        if (!work) return;
+        work->due.customer_id = look->clock[i];
+        work->operation.done = clock_finished;
+        if (operation_submit(&work->operation) != ERR_OK) {
+            work_free(work);
+            return;
+        }
+        reconciler->flying++;
+    }
+}
+
+static void look_done(struct db_job *job, enum err error)
+{
+    struct look *look = CONTAINER_OF(job, struct look, job);
+    struct reconciler *reconciler = look->reconciler;
+    reconciler->look = NULL;
+    reconciler->more = !error && look->limit && look->count == look->limit;
+    if (error && error != ERR_FENCED && error != ERR_CLOSED)
+        log_event(LOG_WARN, "payment_look_failed", "%s", err_name(error));
+    for (size_t i = 0; !error && i < look->count; i++)
+        if (!reading_queue(reconciler, &look->due[i], look->node, look->incarnation, NULL)) break;
+    if (!error) clock_submit(reconciler, look);
+    arena_done(&look->arena);
+    free(look);
+    if (reconciler->stopping) queue_drop(reconciler);
+    pump(reconciler);
+    stop_if_idle(reconciler);
+}
+
+/* Only what can be read soon is claimed. */
+static size_t claim_limit(const struct reconciler *reconciler)
+{
+    if (reconciler->service->settings->payment.provider == PAYMENT_PROVIDER_NONE ||
+        clock_mono_us() < reconciler->rest_until_us || !list_empty(&reconciler->queue))
+        return 0;
+    size_t tokens = (size_t)reconciler->tokens;
+    return tokens < CLAIM_MAX ? tokens : CLAIM_MAX;
+}
+
+static void look_start(struct reconciler *reconciler)
+{
+    struct service *service = reconciler->service;
+    if (reconciler->look || reconciler->stopping || service->draining) return;
+    struct look *look = calloc(1, sizeof *look);
+    if (look && meter_identity(service->meter, &look->node, &look->incarnation)) {
+        look->job = (struct db_job){.run = look_run, .done = look_done};
+        look->reconciler = reconciler;
+        look->provider = payment_provider_name(service);
+        look->limit = claim_limit(reconciler);
+        look->with_clock = !rotator_is_paused(service->rotator);
+        reconciler->look = look;
+        if (db_submit(reconciler->pool, &look->job) == ERR_OK) return;
+        reconciler->look = NULL;
+    }
+    free(look);
+}
+
+static void on_tick(void *context)
+{
+    struct reconciler *reconciler = context;
+    pump(reconciler);
+    look_start(reconciler);
+}
+
+void reconciler_wake(struct reconciler *reconciler)
+{
+    on_tick(reconciler);
+}
+
+/* ---- a page that somebody asked for ---- */
+
+static enum err page_run(struct db *db, struct db_job *job)
+{
+    struct reconcile_page *page = CONTAINER_OF(job, struct reconcile_page, job);
+    const char *provider = payment_provider_name(page->reconciler->service);
+    return payment_read_page(db, page->node, page->incarnation, provider, page->after, !page->dry,
+                             clock_wall_ms(), page->limit, &page->arena, &page->due,
+                             &page->due_count);
+}
+
+static void page_found(struct db_job *job, enum err error)
+{
+    struct reconcile_page *page = CONTAINER_OF(job, struct reconcile_page, job);
+    struct reconciler *reconciler = page->reconciler;
+    page->left = 1; /* until all are queued */
+    for (size_t i = 0; !error && i < page->due_count; i++) {
+        if (!reading_queue(reconciler, &page->due[i], page->node, page->incarnation, page)) break;
+        page->left++;
+    }
+    page->more = page->due_count == page->limit;
+    reconciler->flying--;
+    if (reconciler->stopping) queue_drop(reconciler);
+    pump(reconciler);
+    if (error)
+        page->done(page, error);
+    else
+        page_landed(page);
+    stop_if_idle(reconciler);
+}
+
+enum err reconcile_page_start(struct reconciler *reconciler, struct reconcile_page *page)
+{
+    size_t most = (size_t)reconciler->service->settings->payment.reads_per_second * PAGE_SECONDS;
+    if (page->limit > most) page->limit = most;
+    if (page->limit > COUNT_OF(page->works)) page->limit = COUNT_OF(page->works);
+    page->reconciler = reconciler;
+    if (reconciler->stopping) return ERR_CLOSED;
+    if (!meter_identity(reconciler->service->meter, &page->node, &page->incarnation))
+        return ERR_FENCED;
+    page->job = (struct db_job){.run = page_run, .done = page_found};
+    enum err error = db_submit(reconciler->pool, &page->job);
+    if (!error) reconciler->flying++;
+    return error;
+}
+
+void reconcile_page_done(struct reconcile_page *page)
+{
+    for (size_t i = 0; i < page->count; i++)
+        work_free(page->works[i]);
+    page->count = 0;
+    arena_done(&page->arena);
+}
+
+/* ---- the whole ---- */
+
+void reconciler_get_stats(const struct reconciler *reconciler, struct reconciler_stats *stats)
+{
+    *stats = reconciler->stats;
+    stats->under_way = reconciler->asking;
+}
+
+enum err reconciler_new(struct reconciler **out, struct service *service)
+{
+    struct reconciler *reconciler = calloc(1, sizeof *reconciler);
+    if (!reconciler) return ERR_NO_MEMORY;
+    struct db_pool_config pool = {
+        .name = "payment", .db = *service->database, .threads = 1, .queue_limit = 64};
+    reconciler->service = service;
+    reconciler->filled_us = clock_mono_us();
+    list_init(&reconciler->queue);
+    enum err error = loop_timer_new(&reconciler->timer, service->loop, on_tick, reconciler);
+    if (!error) error = db_pool_new(&reconciler->pool, service->loop, &pool);
+    if (error) {
+        loop_timer_free(&reconciler->timer);
+        free(reconciler);
+        return error;
+    }
+    loop_timer_start(reconciler->timer, TICK_MS, TICK_MS);
+    *out = reconciler;
+    return ERR_OK;
+}
+
+void reconciler_stop(struct reconciler *reconciler, void (*closed)(void *context), void *context)
+{
+    reconciler->closed = closed;
+    reconciler->closed_context = context;
+    reconciler->stopping = true;
+    loop_timer_free(&reconciler->timer);
+    queue_drop(reconciler);
+    stop_if_idle(reconciler);
+}

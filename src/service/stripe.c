@@ -1,0 +1,244 @@
+/* Asking Stripe. A reference is a Checkout Session, a subscription or a customer; each is one GET
+ * that brings the subscription with its newest invoice, and a charge that an event named is a
+ * second one. Called by payment_check on the loop. What always holds: the API key is read for each
+ * ask and wiped after it; only an answer of 200 that is the object asked for says anything, a 404
+ * says that there is none, everything else is "cannot be asked". */
+#include "service/payment.h"
+
+#include "base/log.h"
+#include "base/secret.h"
+#include "conf/settings.h"
+#include "service/context.h"
+
+#include <stdio.h>
+
+enum {
+    ANSWER_MAX = 512 * 1024,
+    BUSY_S = 10, /* after a 429 that does not say for how long */
+    LIST_MAX = 20,
+    HEADER_SIZE = 600,
+};
+enum step { STEP_SUBSCRIPTION, STEP_SESSION, STEP_LIST, STEP_CHARGE };
+#define STRIPE_URL "https://api.stripe.com"
+
+static void secret_release(struct secret **secret)
+{
+    secret_free(secret);
+}
+
+/* Ids go into paths: letters, digits and underscores. */
+static bool is_id(const char *text, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    if (!text || strncmp(text, prefix, length) != 0 || !text[length]) return false;
+    for (const char *at = text + length; *at; at++)
+        if (!((*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'z') ||
+              (*at >= 'A' && *at <= 'Z') || *at == '_'))
+            return false;
+    return strlen(text) < PAY_ID_SIZE;
+}
+
+static bool url_write(struct payment_ask *ask)
+{
+    const char *base = ask->service->settings->payment.url, *id = ask->reference;
+    int length = -1;
+    if (!base[0]) base = STRIPE_URL;
+    size_t size = sizeof ask->url, base_length = strlen(base);
+    int whole = (int)(base_length && base[base_length - 1] == '/' ? base_length - 1 : base_length);
+    switch ((enum step)ask->step) {
+    case STEP_SUBSCRIPTION:
+        length = snprintf(ask->url, size, "%.*s/v1/subscriptions/%s?expand%%5B%%5D=latest_invoice",
+                          whole, base, id);
+        break;
+    case STEP_SESSION:
+        length = snprintf(ask->url, size,
+                          "%.*s/v1/checkout/sessions/%s?expand%%5B%%5D=subscription.latest_invoice",
+                          whole, base, id);
+        break;
+    case STEP_LIST:
+        length = snprintf(ask->url, size,
+                          "%.*s/v1/subscriptions?customer=%s&status=all&limit=%d"
+                          "&expand%%5B%%5D=data.latest_invoice",
+                          whole, base, id, LIST_MAX);
+        break;
+    case STEP_CHARGE:
+        length = snprintf(ask->url, size, "%.*s/v1/charges/%s", whole, base, ask->charge);
+        break;
+    }
+    return length > 0 && (size_t)length < size;
+}
+
+/* ---- the end ---- */
+
+static void finish(struct payment_ask *ask, enum payment_result result)
+{
+    buf_done(&ask->call.answer);
+    ask->done(ask, result);
+}
+
+static void finish_refused(struct payment_ask *ask, const char *why)
+{
+    payment_refuse(ask, why);
+    finish(ask, PAYMENT_REFUSED);
+}
+
+static void finish_unknown(struct payment_ask *ask, const char *why)
+{
+    enum err denied = payment_fail(ask, why);
+    (void)denied;
+    finish(ask, PAYMENT_UNKNOWN);
+}
+
+static void finish_absent(struct payment_ask *ask)
+{
+    ask->absent = true;
+    if (!ask->again) {
+        finish_refused(ask,
+                       "Stripe knows no such payment, or it is not complete: payment.reference "
+                       "must be a completed Checkout Session, a subscription or a customer.");
+        return;
+    }
+    ask->reading = (struct pay_reading){.status = PAY_NONE};
+    finish(ask, PAYMENT_CONFIRMED);
+}
+
+static void judge(struct payment_ask *ask)
+{
+    const struct pay_reading *reading = &ask->reading;
+    if (ask->again) {
+        finish(ask, PAYMENT_CONFIRMED);
+    } else if (reading->client_reference[0] &&
+               strcmp(reading->client_reference, ask->external_id) != 0) {
+        enum err denied =
+            problem_set(&ask->problem, 409, "payment_reference_mismatch",
+                        "The Checkout Session's client_reference_id is another customer's.");
+        (void)denied;
+        finish(ask, PAYMENT_REFUSED);
+    } else if (!pay_status_pays(reading->status)) {
+        finish_refused(ask, "Stripe has no current payment for this reference.");
+    } else if (!pay_reading_buys(reading, ask->prices)) {
+        finish_refused(ask, "The price that was paid does not buy this tier: see the tier's "
+                            "price_references.");
+    } else {
+        finish(ask, PAYMENT_CONFIRMED);
+    }
+}
+
+/* ---- the steps ---- */
+
+static enum err step_start(struct payment_ask *ask);
+
+static void charge_answered(struct payment_ask *ask, struct span body)
+{
+    const struct settings *settings = ask->service->settings;
+    bool refunds = settings->payment.on_refund == SETTINGS_REFUND_LAPSES;
+    bool disputes = settings->payment.on_dispute == SETTINGS_REFUND_LAPSES;
+    enum stripe_answer answer = STRIPE_ABSENT;
+    if (ask->call.status == 200)
+        answer = stripe_charge_read(body, ask->charge, refunds, disputes, &ask->reading.taken_back);
+    if (answer == STRIPE_UNCLEAR)
+        finish_unknown(ask, "Stripe's answer is not a charge");
+    else
+        judge(ask);
+}
+
+static void subscription_answered(struct payment_ask *ask, struct span body)
+{
+    enum stripe_answer answer = STRIPE_ABSENT;
+    if (ask->call.status == 200) {
+        switch ((enum step)ask->step) {
+        case STEP_SUBSCRIPTION:
+            answer = stripe_subscription_read(body, ask->reference, &ask->reading);
+            break;
+        case STEP_SESSION:
+            answer = stripe_session_read(body, ask->reference, &ask->reading);
+            break;
+        case STEP_LIST:
+            answer = stripe_list_read(body, ask->reference, ask->prices, &ask->reading);
+            break;
+        case STEP_CHARGE:
+            break;
+        }
+    }
+    if (answer == STRIPE_UNCLEAR) {
+        finish_unknown(ask, "Stripe's answer is not what was asked for");
+    } else if (answer == STRIPE_ABSENT) {
+        finish_absent(ask);
+    } else if (ask->charge && is_id(ask->charge, "ch_")) {
+        ask->step = STEP_CHARGE;
+        if (step_start(ask) != ERR_OK) finish_unknown(ask, "the charge could not be asked for");
+    } else {
+        judge(ask);
+    }
+}
+
+static void call_done(struct curl_call *call, enum err error)
+{
+    struct payment_ask *ask = CONTAINER_OF(call, struct payment_ask, call);
+    char why[320];
+    if (error == ERR_OK && (call->status == 200 || call->status == 404)) {
+        struct buf answer CLEANUP(buf_done) = call->answer;
+        call->answer = (struct buf){0};
+        if (ask->step == STEP_CHARGE)
+            charge_answered(ask, buf_span(&answer));
+        else
+            subscription_answered(ask, buf_span(&answer));
+        return;
+    }
+    if (error == ERR_OK && call->status == 429) ask->busy_s = BUSY_S;
+    snprintf(why, sizeof why, "%s, status %ld%s %.200s", err_name(error), call->status,
+             call->status == 401 ? ": the API key in payment.secret_file is not taken" : ":",
+             error == ERR_OK ? "Stripe did not answer the question" : call->error_text);
+    finish_unknown(ask, why);
+}
+
+static enum err step_start(struct payment_ask *ask)
+{
+    const struct settings *settings = ask->service->settings;
+    struct secret *key CLEANUP(secret_release) = NULL;
+    struct secret *line CLEANUP(secret_release) = secret_new(HEADER_SIZE);
+    if (!line || !url_write(ask)) return ERR_NO_MEMORY;
+    if (payment_secret(settings->payment.secret_file, &key) != ERR_OK) return ERR_IO;
+    int length = snprintf(line->text, line->capacity, "Authorization: Bearer %s", key->text);
+    if (length < 0 || (size_t)length >= line->capacity || strpbrk(line->text, "\r\n"))
+        return ERR_IO;
+    line->length = (size_t)length;
+    const char *const headers[] = {line->text, "Stripe-Version: " STRIPE_VERSION,
+                                   "Accept: application/json", NULL};
+    ask->call = (struct curl_call){
+        .url = ask->url,
+        .method = "GET",
+        .headers = headers, /* copied within the submit */
+        .ca_file = settings->payment.ca_file[0] ? settings->payment.ca_file : NULL,
+        .timeout_ms = settings->payment.timeout_ms,
+        .answer_limit = ANSWER_MAX,
+        .done = call_done,
+    };
+    enum err error = curl_loop_submit(ask->service->curl, &ask->call);
+    ask->call.headers = NULL;
+    return error;
+}
+
+enum err stripe_check(struct service *service, struct payment_ask *ask)
+{
+    ask->service = service;
+    ask->absent = false;
+    ask->busy_s = 0;
+    if (is_id(ask->reference, "cs_")) {
+        ask->step = STEP_SESSION;
+    } else if (is_id(ask->reference, "sub_")) {
+        ask->step = STEP_SUBSCRIPTION;
+    } else if (is_id(ask->reference, "cus_")) {
+        ask->step = STEP_LIST;
+    } else {
+        payment_refuse(ask, "This tier requires payment: payment.reference must be the id of a "
+                            "Checkout Session (cs_…), a subscription (sub_…) or a customer "
+                            "(cus_…) at Stripe.");
+        return ERR_DENIED;
+    }
+    enum err error = step_start(ask);
+    if (error == ERR_OK) return ERR_OK;
+    return payment_fail(ask, error == ERR_IO
+                                 ? "payment.secret_file cannot be read, is empty or no API key"
+                                 : err_name(error));
+}
