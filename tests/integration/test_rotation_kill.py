@@ -1,12 +1,14 @@
 """kill -9 at every statement of the transactions of rotation, and between a commit and its answer: each
 step is done once, and there is always a secret that works."""
 
+import contextlib
 import os
 import threading
 
 import pytest
 
 import claims
+import mails
 import rotations
 from daemon import request, wait_for
 from nodes import Cluster
@@ -16,7 +18,7 @@ from statement_proxy import StatementProxy
 JOB = b"deleted_at IS NULL FOR UPDATE SKIP LOCKED"  # the first lock of a step
 REVEAL = b"FROM customer WHERE id = ? AND deleted_at IS NULL FOR UPDATE"
 STATEMENTS_MAX = 60
-# Of the longer ones the suite stops at each fifth statement; tests/fault/retirement at all.
+# Of the longer ones the suite stops at each fifth statement; tests/fault/rotation_kills at all.
 EACH = int(os.environ.get("KEYMETER_KILL_EACH", "5"))
 
 
@@ -42,13 +44,20 @@ def quietly(call):
     return asked
 
 
-@pytest.fixture
-def setting(build_directory, request):
+@contextlib.contextmanager
+def started(build_directory, first, more=()):
     database = Mariadb()
     database.start()
-    with StatementProxy(database, request.param) as relay:
-        with Cluster(build_directory, "one", database=database, sockets={"one": relay.socket}) as cluster:
+    with StatementProxy(database, first) as relay:
+        with Cluster(build_directory, "one", database=database, sockets={"one": relay.socket},
+                     more=more) as cluster:
             yield cluster, cluster.nodes[0], relay
+
+
+@pytest.fixture
+def setting(build_directory, request):
+    with started(build_directory, request.param) as begun:
+        yield begun
 
 
 def works(node, *secrets):
@@ -162,3 +171,28 @@ def test_the_retirement(setting):
         stopped += more
         assert stop_at < STATEMENTS_MAX
     assert stopped >= 12 // EACH  # it was really stopped within
+
+
+def test_a_rotation_with_an_encrypted_mail(build_directory, tmp_path):
+    """The new secret and the mail that carries it are there together, or neither is."""
+    mail = [f"mail.url=maildir:{tmp_path}", "mail.from=Example Keys <keys@example.com>", "rotation.automatic=no"]
+    with mails.Gpg() as gpg, started(build_directory, JOB, mail) as (cluster, node, relay):
+        stop_at, more, stopped = 1, True, 0
+        while more:
+            key, old = rotations.signup(node, openpgp_key=gpg.public)
+            rotations.make_due(cluster, key)
+            assert rotations.run(node)["notified"] == 1
+            rotations.make_due(cluster, key)
+            begun = counted(cluster, key)
+            after = dict(begun, secret=2, mail=begun["mail"] + 1, audit=begun["audit"] + 1)
+            more = kill_within(cluster, node, relay, stop_at, quietly(lambda: rotations.run(node)))
+            assert counted(cluster, key) == (begun if more else after), stop_at
+            assert works(node, old)
+            assert rotations.run(node)["rotated"] == more, stop_at
+            assert counted(cluster, key) == after, stop_at
+            assert works(node, old)
+            node.must("POST", f"/v1/keys/{key}/revoke")
+            stop_at += EACH
+            stopped += more
+            assert stop_at < STATEMENTS_MAX
+        assert stopped >= 12 // EACH  # it was really stopped within
