@@ -23,6 +23,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { SETS_MAX = 96, SET_SIZE = PATH_MAX + 64, DATABASE_CHECK_MS = 1000 };
@@ -45,15 +46,18 @@ struct dev {
 
 static enum err load_settings(struct dev *dev)
 {
-    char own[3][SET_SIZE];
+    char own[4][SET_SIZE];
     char path[PATH_MAX];
-    const char *sets[SETS_MAX] = {own[0], own[1], own[2], "log.level=warn"};
-    size_t count = 4;
+    const char *sets[SETS_MAX] = {own[0], own[1],           own[2],
+                                  own[3], "log.level=warn", "mail.from=keymeter@dev.example"};
+    size_t count = 6;
     dev_state_path(&dev->state, "master.key", path);
     snprintf(own[0], sizeof own[0], "keys.master_key_file=%s", path);
     dev_state_path(&dev->state, "pepper.key", path);
     snprintf(own[1], sizeof own[1], "keys.pepper_file=%s", path);
     snprintf(own[2], sizeof own[2], "node.name=dev");
+    dev_state_path(&dev->state, "mail", path);
+    snprintf(own[3], sizeof own[3], "mail.url=maildir:%s", path);
     for (size_t i = 0; i < dev->options->set_count && count < SETS_MAX; i++)
         sets[count++] = dev->options->sets[i];
     /* A developer's own daemon must not read what the machine's real one is told. */
@@ -206,6 +210,14 @@ static enum err write_key(struct dev *dev)
 
 /* ---- what is told ---- */
 
+/* The maildir; NULL: mail goes elsewhere, or nowhere. */
+static const char *caught_of(const struct dev *dev)
+{
+    static const char scheme[] = "maildir:";
+    const char *url = dev->settings.mail.url;
+    return strncmp(url, scheme, sizeof scheme - 1) == 0 ? url + sizeof scheme - 1 : NULL;
+}
+
 static enum err write_json(struct dev *dev)
 {
     if (!dev->options->json_file) return ERR_OK;
@@ -217,6 +229,7 @@ static enum err write_json(struct dev *dev)
     put_key(dev, &text);
     json_put_u64(&text, "pid", (uint64_t)getpid());
     json_put_u64(&text, "database_pid", (uint64_t)dev->database_pid);
+    json_put_string(&text, "maildir", caught_of(dev));
     json_close(&text, '}');
     buf_add_char(&text, '\n');
     enum err result = text.failed
@@ -251,6 +264,8 @@ static void print_all(const struct dev *dev)
          "*** For trying and for tests on this machine only; production is `keymeterd serve`.\n");
     printf("state     %s\napi       %s\ngateway   %s\n", dev->state.folder, calls->api,
            calls->gateway[0] ? calls->gateway : "off");
+    if (caught_of(dev))
+        printf("mail      %s/dev/mail (caught in %s)\n", calls->api, caught_of(dev));
     printf("token     %s\ncustomer  %s\nkey id    %s\nkey       %s\n\n", dev->token->text,
            calls->customer_id, calls->key_id, calls->key->text);
     print_span("$ the sign-up that made the key was answered\n", &calls->signup);
@@ -324,6 +339,7 @@ static enum err run_daemon(struct dev *dev)
 {
     enum err result = app_start(&dev->app, &dev->settings, dev->error);
     if (result) return result;
+    app_service(dev->app)->caught = caught_of(dev);
     dev->calls.curl = app_service(dev->app)->curl;
     dev->calls.token = dev->token;
     dev->calls.context = dev;

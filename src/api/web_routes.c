@@ -4,6 +4,7 @@
 #include "api/web_routes.h"
 
 #include "api/auth.h"
+#include "api/dev_mail.h"
 #include "api/problem.h"
 #include "api/web.h"
 #include "api/web_files.h"
@@ -70,6 +71,8 @@ static const enum web_side everywhere = WEB_ON_API | WEB_ON_PUBLIC;
 static const struct http_route routes[] = {
     {HTTP_M_GET, "/claim", handle_claim_page, &for_customers},
     {HTTP_M_GET, "/docs", handle_docs_page, &for_operators},
+    {HTTP_M_GET, "/dev/mail", handle_dev_mails, &for_operators},
+    {HTTP_M_GET, "/dev/mail/{name}", handle_dev_mail, &for_operators},
     {HTTP_M_GET, "/static/{name}", handle_static, &everywhere},
 };
 

@@ -45,6 +45,7 @@ struct service {
     struct web *web;                  /* api/web.h: pages */
     bool mails;              /* mail is sent: changes of keys queue notices of themselves */
     unsigned quota_tellings; /* of service/quota_notice.h, under way */
+    const char *caught;      /* the maildir of `keymeterd dev`; NULL: not that */
     int draining;            /* set once SIGTERM came: /readyz says no */
     /* Ends the daemon with exit code 1, its reason being logged already. May be NULL. */
     void (*give_up)(void *context);

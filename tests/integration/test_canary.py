@@ -6,6 +6,7 @@ import base64
 import os
 import resource
 import secrets
+import shutil
 import signal
 import subprocess
 from urllib.parse import quote
@@ -157,6 +158,9 @@ def test_dev_keeps_them_only_in_its_own_files(build_directory):
         secret = daemon.signup("wide", email=EMAIL, name=NAME)["secret"]
         assert daemon.gate_until(secret).status == 200
         assert daemon.stop() == 0
+        # Caught mails are to whom they are to; the secret was in the answer alone.
+        assert sightings(daemon.state / "mail", [body(secret)]) == []
+        shutil.rmtree(daemon.state / "mail")
         assert sightings(daemon.state, [body(secret), EMAIL, NAME]) == []
         own = body(daemon.info["key"])
         # It prints its own key, and keeps it: so the search is one that finds.

@@ -6,6 +6,7 @@ import shutil
 import signal
 import stat
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_json_has_what_tests_need_and_is_private(dev):
     path = dev.state / "dev.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert set(dev.info) == {"api", "gateway", "token", "customer_id", "key_id", "key", "pid",
-                             "database_pid"}
+                             "database_pid", "maildir"}
     assert dev.info["api"] == f"http://{dev.api}" and dev.info["gateway"] == f"http://{dev.gateway}"
     assert dev.info["pid"] == dev.process.pid and is_running(dev.info["database_pid"])
     assert dev.info["token"].startswith("kmt_") and dev.info["key"].startswith("km_live_")
@@ -177,3 +178,20 @@ def test_a_former_json_file_does_not_stand_while_starting(build_directory, tmp_p
     done = run_dev(build_directory, tmp_path / "state", "--json", str(path), "--set", "log.level=x")
     assert done.returncode == 1
     assert not path.exists()
+
+
+def test_mail_is_caught_and_shown(dev):
+    dev.start()
+    dev.must("POST", "/v1/signups", {"external_id": "caught", "email": "caught@example.com", "tier": "free",
+                                     "deliver": "email", "name": "<b>Bold</b>"})
+    folder = Path(dev.info["maildir"]) / "new"
+    assert folder.parent == dev.state / "mail"
+    caught = wait_for(lambda: next((path for path in folder.glob("*") if b"caught@" in path.read_bytes()), None),
+                      "the mail")
+    page = dev.call("GET", "/dev/mail", token="")
+    assert page.status == 200 and caught.name.encode() in page.body and b"caught@example.com" in page.body
+    shown = dev.call("GET", f"/dev/mail/{caught.name}", token="")
+    assert shown.status == 200 and b"/claim#km_claim_" in shown.body
+    assert b"<b>Bold" not in shown.body and b"&lt;b&gt;Bold" in shown.body
+    for name in ("..%2fkey.json", "nothing", ".."):
+        assert dev.call("GET", f"/dev/mail/{name}", token="").status == 404
