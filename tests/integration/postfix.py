@@ -124,10 +124,10 @@ class Postfix:
 
     def mails(self):
         """The raw bytes of each delivered mail, headers of Postfix's own first."""
-        folder = self.folder / "mail" / "all"
+        folder = self.folder / "mail" / "all" / "new"
         if not folder.exists():
             return []
-        return [path.read_bytes() for path in sorted((folder / "new").iterdir())]
+        return [path.read_bytes() for path in sorted(folder.iterdir())]
 
     def wait_for_mails(self, count):
         return wait_for(lambda: (found := self.mails()) and len(found) >= count and found,
