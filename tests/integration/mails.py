@@ -22,7 +22,9 @@ class Maildir:
         self.path = Path(path)
 
     def files(self):
-        return sorted((self.path / "new").iterdir()) if (self.path / "new").exists() else []
+        """Oldest first."""
+        folder = self.path / "new"
+        return sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime_ns) if folder.exists() else []
 
     def mails(self):
         return [parse(path.read_bytes()) for path in self.files()]
