@@ -49,8 +49,9 @@ MUST_USE enum err db_command(struct db *db, const char *sql);
 MUST_USE enum err db_begin(struct db *db);
 /* ERR_DB_UNCERTAIN when the connection was lost under way; ERR_DB_RETRY: rolled back. */
 MUST_USE enum err db_commit(struct db *db);
-void db_rollback(struct db *db);               /* a failure only marks the connection lost */
-MUST_USE enum err db_savepoint(struct db *db); /* one name, replaced each time */
+void db_rollback(struct db *db); /* a failure only marks the connection lost */
+/* One name, replaced each time. It costs nothing until something is written behind it. */
+MUST_USE enum err db_savepoint(struct db *db);
 MUST_USE enum err db_rollback_to_savepoint(struct db *db);
 
 /* ---- prepared statements ----

@@ -505,8 +505,8 @@ enum err db_begin(struct db *db)
 {
     enum err error = db_ready(db);
     if (error) return error;
-    error = run_text(db, "START TRANSACTION", DB_PHASE_PREPARE);
-    return error;
+    db->savepoint_asked = false;
+    return run_text(db, "START TRANSACTION", DB_PHASE_PREPARE);
 }
 
 enum err db_commit(struct db *db)
@@ -541,11 +541,21 @@ void db_rollback(struct db *db)
 enum err db_savepoint(struct db *db)
 {
     enum err error = db_ready(db);
-    return error ? error : run_text(db, "SAVEPOINT keymeter", DB_PHASE_RUN);
+    if (!error) db->savepoint_asked = true;
+    return error;
+}
+
+enum err db_savepoint_send(struct db *db)
+{
+    enum err error = db_ready(db);
+    if (error) return error;
+    db->savepoint_asked = false;
+    return run_text(db, "SAVEPOINT keymeter", DB_PHASE_RUN);
 }
 
 enum err db_rollback_to_savepoint(struct db *db)
 {
     enum err error = db_ready(db);
-    return error ? error : run_text(db, "ROLLBACK TO SAVEPOINT keymeter", DB_PHASE_RUN);
+    if (error || db->savepoint_asked) return error; /* nothing was written behind it */
+    return run_text(db, "ROLLBACK TO SAVEPOINT keymeter", DB_PHASE_RUN);
 }

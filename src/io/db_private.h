@@ -14,7 +14,8 @@ struct db {
     MYSQL *mysql;
     uint64_t serial;
     bool lost;
-    bool in_transaction; /* as the server said with its last answer */
+    bool savepoint_asked; /* no row was written behind it yet: sent with the first that is */
+    bool in_transaction;  /* as the server said with its last answer */
     bool doomed; /* the server rolled the transaction back: nothing more until db_rollback */
     int64_t sent_us, heard_us; /* the newest statement's beginning, the newest answer's end */
     int64_t io_timeout_us;
@@ -33,6 +34,8 @@ enum db_phase {
 /* Keeps number and text of a failure and says what it means; marks the connection lost or the
  * transaction doomed. `text` may hold values: they are cut out. */
 enum err db_fail(struct db *db, unsigned number, const char *text, enum db_phase phase);
+/* Sends the savepoint that was asked for. */
+MUST_USE enum err db_savepoint_send(struct db *db);
 /* ERR_OK, or why no statement may be sent now. Called right before each one: it notes the time. */
 enum err db_ready(struct db *db);
 /* After each statement that succeeded: the time, and what the server said of the transaction. */

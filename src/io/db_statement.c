@@ -233,7 +233,8 @@ enum err db_execute(struct db *db, const char *sql, const struct db_value *value
 {
     struct db_statement *statement;
     if (affected) *affected = 0;
-    enum err error = execute(db, sql, values, count, &statement);
+    enum err error = db->savepoint_asked ? db_savepoint_send(db) : ERR_OK;
+    if (!error) error = execute(db, sql, values, count, &statement);
     if (error) return error;
     if (statement->column_count) {
         mysql_stmt_free_result(statement->handle);

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "io/db_pool.h"
+#include "service/gathered.h"
 #include "service/idempotency.h"
 #include "service/operation.h"
 #include "store/outcome.h"
@@ -34,6 +35,8 @@ struct batch {
     struct feed_row *feed;
     struct audit_row *audit;
     size_t feed_count, audit_count, good_count;
+    struct gathered *gathered;
+    bool alone; /* what an operation gathers is written at once, so that it alone can fail */
     uint64_t live_token;    /* found live in this transaction; 0: none */
     uint64_t position, tag; /* of the first feed row: tells whether the commit happened */
     int64_t started_us;
@@ -85,15 +88,20 @@ static enum err operation_run(struct batch *batch, struct operation *operation)
 {
     struct db *db = batch->db;
     operation_begin(operation);
-    enum err error = db_savepoint(db);
+    operation->gathered = batch->gathered;
+    enum err error = operation->gathers ? ERR_OK : gathered_write(db, batch->gathered);
+    size_t gathered = batch->gathered->keys.count;
+    if (!error) error = db_savepoint(db);
     if (error) return error;
     error = operation_check_token(batch, operation);
     if (!error) error = reservation_begin(db, operation);
     if (!error) error = operation->run(db, operation);
     if (!error) error = reservation_keep(db, operation);
+    if (!error && batch->alone) error = gathered_write(db, batch->gathered);
     if (ends_batch(db, error)) return error == ERR_DB_RETRY ? error : ERR_DB_LOST;
     if (!error && !rows_fit(operation)) error = ERR_INVALID;
     operation->job.error = error;
+    if (error) batch->gathered->keys.count = gathered;
     if (error == ERR_DB_UNABLE) log_event(LOG_ERROR, "database_unable", "%s", db_error_text(db));
     return error ? db_rollback_to_savepoint(db) : ERR_OK;
 }
@@ -139,7 +147,8 @@ static enum err next_run(struct batch *batch, size_t from, size_t *count)
     if (!operations[0]->run_many) return operation_run(batch, operations[0]);
     while (from + *count < batch->count && operations[*count]->run_many == operations[0]->run_many)
         ++*count;
-    return many_run(batch, operations, *count);
+    enum err error = gathered_write(batch->db, batch->gathered);
+    return error ? error : many_run(batch, operations, *count);
 }
 
 static void batch_collect(struct batch *batch)
@@ -169,8 +178,11 @@ static enum err batch_try(struct batch *batch)
     struct db *db = batch->db;
     enum err error = db_begin(db);
     batch->live_token = 0;
+    batch->gathered->keys.count = 0;
+    batch->gathered->has_tier = false;
     for (size_t i = 0, count; !error && i < batch->count; i += count)
         error = next_run(batch, i, &count);
+    if (!error) error = gathered_write(db, batch->gathered);
     if (!error) batch_collect(batch);
     if (!error && batch->good_count)
         error = feed_append(db, clock_wall_ms(), batch->feed, batch->feed_count, batch->audit,
@@ -227,6 +239,10 @@ static void batch_run(struct batch *batch, const struct db_config *config)
     enum err error = ERR_OK;
     for (unsigned i = 0; i < COMMITTER_TRIES; i++) {
         error = batch_try(batch);
+        if (error && !batch->alone && !ends_batch(batch->db, error)) {
+            batch->alone = true; /* one of those that gathered cannot be written: which? */
+            continue;
+        }
         if (error != ERR_DB_RETRY) break;
         pause_ms(randombytes_uniform(BACKOFF_MS << i) + 1);
     }
@@ -245,7 +261,8 @@ void committer_run(struct db *db, struct operation **operations, size_t count,
     size_t audits = count * OPERATION_AUDIT_MAX, rows = count * OPERATION_FEED_MAX + 1;
     batch.feed = malloc(rows * sizeof *batch.feed);
     batch.audit = malloc(audits * sizeof *batch.audit);
-    if (batch.feed && batch.audit) {
+    batch.gathered = calloc(1, sizeof *batch.gathered);
+    if (batch.feed && batch.audit && batch.gathered) {
         batch_run(&batch, config);
     } else {
         for (size_t i = 0; i < count; i++)
@@ -253,6 +270,7 @@ void committer_run(struct db *db, struct operation **operations, size_t count,
     }
     free(batch.feed);
     free(batch.audit);
+    free(batch.gathered);
 }
 
 static void committer_run_jobs(struct db *db, struct db_job **jobs, size_t count, void *context)

@@ -9,13 +9,13 @@
 #include "core/permission.h"
 #include "core/rotation.h"
 #include "service/context.h"
+#include "service/gathered.h"
 #include "service/import.h"
 #include "service/notice.h"
 #include "service/rotation_rows.h"
 #include "service/secret_mail.h"
 #include "store/entitlement.h"
 #include "store/names.h"
-#include "store/tier.h"
 
 #include <stdio.h>
 
@@ -87,6 +87,7 @@ static enum err check(struct db *db, struct operation *operation,
     }
     uint32_t count;
     enum err error = api_key_count(db, customer_id, tier->tier.max_keys, &count);
+    count += new_keys_of(&operation->gathered->keys, customer_id);
     if (error || count < tier->tier.max_keys) return error;
     return problem_set(problem, 403, "key_limit_reached",
                        "The tier allows %u keys, which the customer has; revoke one or change the "
@@ -100,14 +101,29 @@ static const char *label_of(const struct key_settings *settings, const struct ti
     return settings->test ? "km_test" : tier->tier.label;
 }
 
+/* The secret's row, which is written with the key's; an imported one's is written here. */
 static enum err first_secret(struct db *db, struct operation *operation,
                              const struct key_settings *settings, const struct api_key_row *row,
                              struct key_change *change, struct key_secret_row *made)
 {
     if (settings->import) return import_secret(db, operation, settings->import, row, made);
-    if (change->delivery.secret)
-        return key_change_add(db, operation, row, change->delivery.secret, made);
-    return key_change_mint(db, operation, row, made, &change->secret);
+    if (!change->delivery.secret) return key_change_make(operation, row, made, &change->secret);
+    key_change_secret(operation, row, change->delivery.secret, made);
+    return ERR_OK;
+}
+
+/* Leaves the key's rows to be written with those of others. `made` NULL: no secret's row is. */
+static enum err gather(struct operation *operation, const struct api_key_row *row,
+                       const struct tier *tier, const char *slug, const struct key_secret_row *made)
+{
+    struct new_key *key = new_keys_next(&operation->gathered->keys);
+    if (!key) return ERR_FULL;
+    key->row = *row;
+    key->tier = slug;
+    key->has_notice = rotation_rows_notice(row, tier, row->created_at, &key->notice);
+    key->has_secret = made != NULL;
+    if (made) key->secret = *made;
+    return ERR_OK;
 }
 
 /* The mail with the secret, with the link to it, or, when the answer has it, without. */
@@ -165,9 +181,7 @@ enum err issue_key(struct db *db, struct operation *operation, const struct key_
     };
     char subject[ID_TEXT_SIZE];
     id_format(subject, "key", row.id);
-    error = api_key_insert(db, &row);
-    if (!error && !by_link) error = first_secret(db, operation, settings, &row, change, &made);
-    if (!error) error = rotation_rows_begin(db, &row, &tier->tier, now_ms);
+    if (!by_link) error = first_secret(db, operation, settings, &row, change, &made);
     if (!error && row.expires_at) error = rotation_rows_expiry(db, &row, &tier->tier, now_ms);
     if (!error) key_view_of_new(&change->view, &row, by_link ? NULL : &made, slug, months, now_ms);
     if (!error && !settings->import)
@@ -176,7 +190,8 @@ enum err issue_key(struct db *db, struct operation *operation, const struct key_
     operation_feed(operation, FEED_KEY, row.id);
     operation_audit(operation, settings->import ? "key.import" : "key.create", subject,
                     customer->id, NULL);
-    return error;
+    if (error) return error;
+    return gather(operation, &row, &tier->tier, slug, by_link || settings->import ? NULL : &made);
 }
 
 enum err issue_deliver(struct db *db, struct service *service, const struct key_settings *settings,
@@ -198,7 +213,7 @@ static enum err issue_run(struct db *db, struct operation *operation)
     struct key_change *change = &issue->change;
     struct customer_row customer;
     struct entitlement_row entitlement;
-    struct tier_row tier;
+    const struct tier_row *tier;
     arena_done(&change->arena);
     enum err error = customer_lock(db, &issue->customer, &change->arena, &customer);
     if (error == ERR_NOT_FOUND) {
@@ -209,9 +224,9 @@ static enum err issue_run(struct db *db, struct operation *operation)
     if (!error && entitlement_lapsed(&entitlement, operation->now_ms))
         return problem_set(&operation->problem, 402, "payment_required",
                            "The payment for the customer's tier has lapsed.");
-    if (!error) error = tier_row_find(db, span_text(entitlement.tier), &tier);
+    if (!error) error = gathered_tier(db, operation->gathered, span_text(entitlement.tier), &tier);
     if (!error)
-        error = issue_key(db, operation, &issue->settings, &customer, &tier, &entitlement.months,
+        error = issue_key(db, operation, &issue->settings, &customer, tier, &entitlement.months,
                           &change->arena, change);
     return error;
 }
@@ -243,5 +258,6 @@ void issue_init(struct issue *issue)
     issue->change.prepare = issue_prepare;
     issue->settings.at = "body";
     issue->change.operation.run = issue_run;
+    issue->change.operation.gathers = true;
     issue->change.operation.done = issue_done;
 }

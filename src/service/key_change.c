@@ -60,14 +60,22 @@ enum err key_change_add(struct db *db, struct operation *operation, const struct
     return key_secret_insert(db, made, 1);
 }
 
-enum err key_change_mint(struct db *db, struct operation *operation, const struct api_key_row *row,
+enum err key_change_make(struct operation *operation, const struct api_key_row *row,
                          struct key_secret_row *made, struct secret **secret)
 {
     secret_free(secret);
     *secret = secret_new(API_KEY_TEXT_SIZE);
     if (!*secret) return ERR_NO_MEMORY;
     (*secret)->length = api_key_make(row->label, (*secret)->text);
-    return key_change_add(db, operation, row, *secret, made);
+    key_change_secret(operation, row, *secret, made);
+    return ERR_OK;
+}
+
+enum err key_change_mint(struct db *db, struct operation *operation, const struct api_key_row *row,
+                         struct key_secret_row *made, struct secret **secret)
+{
+    enum err error = key_change_make(operation, row, made, secret);
+    return error ? error : key_secret_insert(db, made, 1);
 }
 
 enum err key_change_load(struct db *db, struct key_change *change)

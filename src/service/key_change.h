@@ -50,6 +50,9 @@ MUST_USE enum err key_change_load(struct db *db, struct key_change *change);
 MUST_USE enum err key_change_mint(struct db *db, struct operation *operation,
                                   const struct api_key_row *row, struct key_secret_row *made,
                                   struct secret **secret);
+/* The same but for the rows of the secret and its hash, which *made is for. */
+MUST_USE enum err key_change_make(struct operation *operation, const struct api_key_row *row,
+                                  struct key_secret_row *made, struct secret **secret);
 /* The row of a secret that was made before, which is to be inserted, and its feed row. */
 void key_change_secret(struct operation *operation, const struct api_key_row *row,
                        const struct secret *secret, struct key_secret_row *made);

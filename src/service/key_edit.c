@@ -91,7 +91,7 @@ static enum err edit_apply(struct db *db, struct key_change *change, struct api_
     }
     if (settings->title) {
         error = key_word_remove(db, row->id, row->title);
-        if (!error) error = key_word_add(db, row->id, settings->title);
+        if (!error) error = key_word_add(db, &(struct key_title){row->id, settings->title}, 1);
         if (error) return error;
         row->title = settings->title;
     }

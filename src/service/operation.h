@@ -14,6 +14,7 @@
 #include "service/problem.h"
 #include "store/feed.h"
 
+struct gathered;
 struct http_request;
 struct reservation;
 struct service;
@@ -32,6 +33,10 @@ struct operation {
      * that it gives an error; an error that it returns undoes all of them, and they are tried again
      * by halves. Without token and reservation. */
     enum err (*run_many)(struct db *db, struct operation **operations, size_t count);
+    /* `run` leaves rows of new keys in `gathered`, as its last act, and reads none of their tables
+     * but by api_key_count and new_keys_of: they are written together with those of others. */
+    bool gathers;
+    struct gathered *gathered; /* the batch's, set at each run; for those that gather */
     void (*done)(struct operation *operation, enum err error);
     /* Of calls that take an Idempotency-Key (service/idempotency.h): the answer of success, written
      * behind `run` in its transaction, so from the committer's thread. `done` then answers with

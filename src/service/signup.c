@@ -210,6 +210,7 @@ static void signup_committed(struct operation *operation, enum err error)
 static void signup_commit(struct signup *signup)
 {
     signup->operation.run = signup_run;
+    signup->operation.gathers = true;
     signup->operation.done = signup_committed;
     enum err error = operation_submit(&signup->operation);
     if (error) signup->done(signup, error);

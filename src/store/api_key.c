@@ -4,10 +4,8 @@
  * until its retirement has SECRET_END_OPEN (core/rotation.h). */
 #include "store/api_key.h"
 
-#include "core/period.h"
 #include "io/db.h"
 #include "store/ids.h"
-#include "store/key_word.h"
 #include "store/upsert.h"
 
 static struct db_value optional_time(int64_t wall_ms)
@@ -18,32 +16,6 @@ static struct db_value optional_time(int64_t wall_ms)
 static struct db_value cap_of(const struct api_key_row *row)
 {
     return row->has_monthly_cap ? db_u64(row->monthly_cap) : db_null();
-}
-
-enum err api_key_insert(struct db *db, const struct api_key_row *row)
-{
-    static const char sql[] =
-        "INSERT INTO api_key (id, customer_id, title, description, environment, label,"
-        " permissions, rate_limits, monthly_cap, allowed_networks, metadata, expires_at,"
-        " rotates_at, secret_version, created_at, updated_at, rotation_off, tier, held)"
-        " SELECT ?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?, tier, status = 'suspended' FROM entitlement"
-        " WHERE customer_id = ?";
-    static const char activity[] = "INSERT INTO key_activity (key_id, hour) VALUES (?,?)";
-    enum err error = db_execute(
-        db, sql,
-        DB_VALUES(db_u64(row->id), db_u64(row->customer_id), db_text(row->title),
-                  db_text(row->description), db_text(row->environment), db_text(row->label),
-                  db_text(row->permissions), db_text(row->rate_limits), cap_of(row),
-                  db_text(row->allowed_networks), db_text(row->metadata),
-                  optional_time(row->expires_at), optional_time(row->rotates_at),
-                  db_u64(row->secret_version), db_i64(row->created_at), db_i64(row->updated_at),
-                  db_i64(row->rotation_off), db_u64(row->customer_id)),
-        NULL);
-    if (!error)
-        error = db_execute(db, activity,
-                           DB_VALUES(db_u64(row->id), db_i64(period_hour_start(row->created_at))),
-                           NULL);
-    return error ? error : key_word_add(db, row->id, row->title);
 }
 
 static enum err row_take(const struct db_rows *rows, struct arena *arena, struct api_key_row *row)

@@ -32,8 +32,7 @@ struct api_key_row {
     int64_t created_at, updated_at;
 };
 
-/* The key and what lists find it by; its customer has an entitlement. */
-MUST_USE enum err api_key_insert(struct db *db, const struct api_key_row *row);
+/* Keys are inserted by store/new_keys.h. */
 /* Locks the row to the end of the transaction. ERR_NOT_FOUND. */
 MUST_USE enum err api_key_lock(struct db *db, uint64_t id, struct arena *arena,
                                struct api_key_row *row);

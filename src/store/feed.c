@@ -6,21 +6,10 @@
 #include "store/feed.h"
 
 #include "crypto/audit_chain.h"
-#include "io/db.h"
+#include "store/upsert.h"
 
 #include <sodium.h>
 #include <string.h>
-
-enum { FEED_CHUNK = 16, FEED_COLUMNS = 7, AUDIT_CHUNK = 8, AUDIT_COLUMNS = 11 };
-
-#define FEED_INTO "INSERT INTO feed (position, tag, kind, subject, hash, slug, created_at) VALUES "
-#define FEED_ROW  "(?,?,?,?,?,?,?)"
-#define AUDIT_INTO                                                                                 \
-    "INSERT INTO audit (sequence, id, at, actor, action, subject, customer_id, address,"           \
-    " request_id, detail, hash) VALUES "
-#define AUDIT_ROW  "(?,?,?,?,?,?,?,?,?,?,?)"
-#define FOUR(row)  row "," row "," row "," row
-#define EIGHT(row) FOUR(row) "," FOUR(row)
 
 struct feed_head {
     uint64_t position, audit_sequence;
@@ -47,71 +36,61 @@ static enum err head_lock(struct db *db, struct feed_head *head)
 static enum err feed_insert(struct db *db, int64_t now_ms, const struct feed_row *rows,
                             size_t count, uint64_t position, uint64_t tag)
 {
-    static const char one[] = FEED_INTO FEED_ROW;
-    static const char many[] = FEED_INTO EIGHT(FEED_ROW) "," EIGHT(FEED_ROW);
-    struct db_value values[FEED_CHUNK * FEED_COLUMNS];
-    while (count) {
-        size_t take = count >= FEED_CHUNK ? FEED_CHUNK : 1;
-        struct db_value *value = values;
-        for (size_t i = 0; i < take; i++, rows++) {
-            *value++ = db_u64(position++);
-            *value++ = db_u64(tag);
-            *value++ = db_i64(rows->kind);
-            *value++ = db_u64(rows->subject);
-            *value++ = rows->has_hash ? db_bytes(rows->hash, sizeof rows->hash) : db_null();
-            *value++ = rows->slug[0] ? db_text(rows->slug) : db_null();
-            *value++ = db_i64(now_ms);
-        }
-        enum err error = db_execute(db, take == 1 ? one : many, values, take * FEED_COLUMNS, NULL);
-        if (error) return error;
-        count -= take;
+    struct upsert feed = {
+        .db = db,
+        .width = 7,
+        INSERT("INSERT INTO feed (position, tag, kind, subject, hash, slug, created_at)",
+               "(?,?,?,?,?,?,?)")};
+    enum err error = ERR_OK;
+    for (size_t i = 0; i < count && !error; i++) {
+        const struct feed_row *row = &rows[i];
+        struct db_value hash = row->has_hash ? db_bytes(row->hash, sizeof row->hash) : db_null();
+        error = upsert_add(&feed, (struct db_value[]){db_u64(position + i), db_u64(tag),
+                                                      db_i64(row->kind), db_u64(row->subject), hash,
+                                                      row->slug[0] ? db_text(row->slug) : db_null(),
+                                                      db_i64(now_ms)});
     }
-    return ERR_OK;
+    return error ? error : upsert_flush(&feed);
 }
 
 /* Chains the rows to the head, which moves past them. */
 static enum err audit_insert(struct db *db, const struct audit_row *rows, size_t count,
                              struct feed_head *head)
 {
-    static const char one[] = AUDIT_INTO AUDIT_ROW;
-    static const char many[] = AUDIT_INTO EIGHT(AUDIT_ROW);
-    struct db_value values[AUDIT_CHUNK * AUDIT_COLUMNS];
-    unsigned char hashes[AUDIT_CHUNK][AUDIT_HASH_SIZE];
-    while (count) {
-        size_t take = count >= AUDIT_CHUNK ? AUDIT_CHUNK : 1;
-        struct db_value *value = values;
-        for (size_t i = 0; i < take; i++, rows++) {
-            struct audit_entry entry = {
-                .sequence = ++head->audit_sequence,
-                .id = rows->id,
-                .at = rows->at,
-                .actor = span_text(rows->actor),
-                .action = span_text(rows->action),
-                .subject = span_text(rows->subject),
-                .customer_id = rows->customer_id,
-                .address = span_text(rows->address),
-                .request_id = span_text(rows->request_id),
-                .detail = rows->detail ? span_text(rows->detail) : SPAN("{}"),
-            };
-            audit_chain_next(head->audit_hash, &entry, hashes[i]);
-            memcpy(head->audit_hash, hashes[i], AUDIT_HASH_SIZE);
-            *value++ = db_u64(entry.sequence);
-            *value++ = db_u64(entry.id);
-            *value++ = db_i64(entry.at);
-            *value++ = db_span(entry.actor);
-            *value++ = db_span(entry.action);
-            *value++ = db_span(entry.subject);
-            *value++ = entry.customer_id ? db_u64(entry.customer_id) : db_null();
-            *value++ = db_span(entry.address);
-            *value++ = db_span(entry.request_id);
-            *value++ = db_span(entry.detail);
-            *value++ = db_bytes(hashes[i], AUDIT_HASH_SIZE);
-        }
-        enum err error = db_execute(db, take == 1 ? one : many, values, take * AUDIT_COLUMNS, NULL);
-        if (error) return error;
-        count -= take;
+    struct upsert audit = {
+        .db = db,
+        .width = 11,
+        INSERT("INSERT INTO audit (sequence, id, at, actor, action, subject, customer_id,"
+               " address, request_id, detail, hash)",
+               "(?,?,?,?,?,?,?,?,?,?,?)")};
+    unsigned char hashes[UPSERT_ROWS][AUDIT_HASH_SIZE]; /* of those that wait for the flush */
+    enum err error = ERR_OK;
+    for (size_t i = 0; i < count && !error; i++) {
+        const struct audit_row *row = &rows[i];
+        unsigned char *hash = hashes[i % UPSERT_ROWS];
+        struct audit_entry entry = {
+            .sequence = ++head->audit_sequence,
+            .id = row->id,
+            .at = row->at,
+            .actor = span_text(row->actor),
+            .action = span_text(row->action),
+            .subject = span_text(row->subject),
+            .customer_id = row->customer_id,
+            .address = span_text(row->address),
+            .request_id = span_text(row->request_id),
+            .detail = row->detail ? span_text(row->detail) : SPAN("{}"),
+        };
+        audit_chain_next(head->audit_hash, &entry, hash);
+        memcpy(head->audit_hash, hash, AUDIT_HASH_SIZE);
+        error = upsert_add(
+            &audit,
+            (struct db_value[]){db_u64(entry.sequence), db_u64(entry.id), db_i64(entry.at),
+                                db_span(entry.actor), db_span(entry.action), db_span(entry.subject),
+                                entry.customer_id ? db_u64(entry.customer_id) : db_null(),
+                                db_span(entry.address), db_span(entry.request_id),
+                                db_span(entry.detail), db_bytes(hash, AUDIT_HASH_SIZE)});
     }
-    return ERR_OK;
+    return error ? error : upsert_flush(&audit);
 }
 
 enum err feed_append(struct db *db, int64_t now_ms, const struct feed_row *rows, size_t row_count,

@@ -4,33 +4,23 @@
 #include "store/key_word.h"
 
 #include "core/title_words.h"
-#include "io/db.h"
+#include "store/upsert.h"
 
-enum { FEW = 8, MANY = 32 };
-
-#define EIGHT_ROWS     "(?,?),(?,?),(?,?),(?,?),(?,?),(?,?),(?,?),(?,?)"
-#define ADD_WORDS      "INSERT INTO key_word (word, key_id) VALUES "
-#define STANDS_ALREADY " ON DUPLICATE KEY UPDATE key_id = VALUES(key_id)"
-
-enum err key_word_add(struct db *db, uint64_t key_id, const char *title)
+enum err key_word_add(struct db *db, const struct key_title *titles, size_t count)
 {
-    static const char few[] = ADD_WORDS EIGHT_ROWS STANDS_ALREADY;
-    static const char many[] =
-        ADD_WORDS EIGHT_ROWS "," EIGHT_ROWS "," EIGHT_ROWS "," EIGHT_ROWS STANDS_ALREADY;
-    struct span words[TITLE_BEGINNINGS_MAX];
-    struct db_value values[2 * MANY];
-    size_t count = title_beginnings(span_text(title), words);
+    struct upsert words = {
+        .db = db,
+        .width = 2,
+        UPSERT("INSERT INTO key_word (word, key_id)", "(?,?)", "key_id = VALUES(key_id)")};
+    struct span beginnings[TITLE_BEGINNINGS_MAX];
     enum err error = ERR_OK;
-    for (size_t at = 0; !error && at < count;) {
-        size_t rows = count - at > 2 * FEW ? MANY : FEW;
-        for (size_t i = 0; i < rows; i++) { /* the last word fills the places left */
-            values[2 * i] = db_span(words[at + i < count ? at + i : count - 1]);
-            values[2 * i + 1] = db_u64(key_id);
-        }
-        error = db_execute(db, rows == FEW ? few : many, values, 2 * rows, NULL);
-        at += rows;
+    for (size_t i = 0; i < count && !error; i++) {
+        size_t found = title_beginnings(span_text(titles[i].title), beginnings);
+        for (size_t j = 0; j < found && !error; j++)
+            error = upsert_add(
+                &words, (struct db_value[]){db_span(beginnings[j]), db_u64(titles[i].key_id)});
     }
-    return error;
+    return error ? error : upsert_flush(&words);
 }
 
 enum err key_word_remove(struct db *db, uint64_t key_id, const char *title)

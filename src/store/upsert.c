@@ -1,5 +1,5 @@
-/* Statements over many rows (store/upsert.h). Called by the fold, by takes and by pages of
- * rotations, on a DB thread, inside their transactions. */
+/* Inserts and upserts of many rows in few statements (store/upsert.h). Called by the fold, by
+ * takes, pages of rotations and new keys, on a DB thread, inside their transactions. */
 #include "store/upsert.h"
 
 #include <string.h>
@@ -7,14 +7,12 @@
 enum err upsert_flush(struct upsert *upsert)
 {
     size_t sent = 0;
-    while (sent < upsert->rows) {
-        size_t left = upsert->rows - sent;
-        size_t now = left >= UPSERT_ROWS ? UPSERT_ROWS : left >= 8 ? 8 : 1;
-        const char *sql = now == UPSERT_ROWS ? upsert->by_32
-                          : now == 8         ? upsert->by_8
-                                             : upsert->by_1;
-        enum err error = db_execute(upsert->db, sql, upsert->values + sent * upsert->width,
-                                    now * upsert->width, NULL);
+    for (size_t size = UPSERT_SIZES; size-- > 0;) {
+        size_t now = (size_t)1 << size;
+        if (!(upsert->rows & now)) continue;
+        enum err error =
+            db_execute(upsert->db, upsert->sql[size], upsert->values + sent * upsert->width,
+                       now * upsert->width, NULL);
         if (error) return error;
         sent += now;
     }

@@ -12,6 +12,7 @@
 #include "store/entitlement.h"
 #include "store/key_view.h"
 #include "store/key_word.h"
+#include "store/new_keys.h"
 #include "store/schema_files.h"
 
 #include <stdio.h>
@@ -55,6 +56,18 @@ static int64_t number(const char *text)
     return value;
 }
 
+/* With the tier of its customer, and held when that one is suspended. */
+static void add_key(const struct api_key_row *row)
+{
+    static struct new_keys keys;
+    struct new_key *key = new_keys_next(&keys);
+    *key = (struct new_key){.row = *row, .tier = "free"};
+    must(new_keys_write(db, &keys));
+    sql("UPDATE api_key k JOIN entitlement e ON e.customer_id = k.customer_id"
+        " SET k.tier = e.tier, k.held = e.status = 'suspended' WHERE k.id = %llu",
+        (unsigned long long)row->id);
+}
+
 /* Key i of customer 1 + i % 6 (tiers in turn, the last suspended), every fact in some of them. */
 static void key_make(unsigned i)
 {
@@ -74,7 +87,7 @@ static void key_make(unsigned i)
                                                          : 0,
                               .secret_version = i % 7 == 0 ? 2 : 1,
                               .created_at = NOW - (int64_t)(i % 11) * 24 * HOUR};
-    must(api_key_insert(db, &row));
+    add_key(&row);
     for (uint32_t version = 1; version <= row.secret_version; version++) {
         struct key_secret_row secret = {.id = 10 * id + version,
                                         .key_id = id,
@@ -248,7 +261,7 @@ static void a_title_that_goes_takes_its_words_along(void **state)
 {
     (void)state;
     must(db_begin(db));
-    must(key_word_add(db, 77, "Some 🔑 words, some words"));
+    must(key_word_add(db, &(struct key_title){77, "Some 🔑 words, some words"}, 1));
     assert_int_equal(number("SELECT COUNT(*) FROM key_word WHERE key_id = 77"), 0); /* not yet */
     must(db_commit(db));
     assert_int_equal(number("SELECT COUNT(*) FROM key_word WHERE key_id = 77"), 10);
