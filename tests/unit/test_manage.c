@@ -275,6 +275,89 @@ static void issues_up_to_the_tiers_maximum(void **state)
     db_close(&db);
 }
 
+static void issue_prepare(struct issue *issues, struct operation **batch, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        issue_init(&issues[i]);
+        batch[i] = &issues[i].change.operation;
+        batch[i]->service = &service;
+        strcpy(batch[i]->actor, "system");
+    }
+}
+
+/* The rows of a batch's keys are written behind all of its operations: the second must count the
+ * first all the same. */
+static void counts_the_keys_of_the_same_batch(void **state)
+{
+    (void)state;
+    database_migrate();
+    struct db *db = database_open();
+    customer_make(db, 1, "acme", "free");
+    customer_make(db, 2, "umbrella", "free");
+    struct issue issues[3] = {{.customer.id = 1}, {.customer.id = 1}, {.customer.id = 2}};
+    struct operation *batch[3];
+    issue_prepare(issues, batch, 3);
+    committer_run(db, batch, 3, database_start());
+    assert_int_equal(batch[0]->job.error, ERR_OK);
+    assert_int_equal(batch[1]->job.error, ERR_DENIED);
+    assert_int_equal(batch[2]->job.error, ERR_OK);
+    assert_int_equal(number(db, "SELECT COUNT(*) FROM api_key JOIN key_secret s ON s.key_id ="
+                                " api_key.id JOIN key_hash h ON h.secret_id = s.id"
+                                " JOIN rotation r ON r.key_id = api_key.id"),
+                     2);
+    assert_int_equal(number(db, "SELECT COUNT(*) FROM audit WHERE action = 'key.create'"), 2);
+    for (int i = 0; i < 3; i++)
+        key_change_done(&issues[i].change);
+    db_close(&db);
+}
+
+/* Leaves a key of an id that stands already. */
+static enum err double_run(struct db *db, struct operation *operation)
+{
+    (void)db;
+    struct new_key *key = new_keys_next(&operation->gathered->keys);
+    key->row = (struct api_key_row){.id = 77,
+                                    .customer_id = 1,
+                                    .title = "",
+                                    .description = "",
+                                    .environment = "live",
+                                    .label = "km_live",
+                                    .permissions = "[]",
+                                    .rate_limits = "[]",
+                                    .allowed_networks = "[]",
+                                    .metadata = "{}",
+                                    .secret_version = 1};
+    key->tier = "free";
+    operation_feed(operation, FEED_KEY, 77);
+    operation_audit(operation, "key.create", "key_x", 1, NULL);
+    return ERR_OK;
+}
+
+static void a_key_that_cannot_be_written_fails_alone(void **state)
+{
+    (void)state;
+    database_migrate();
+    struct db *db = database_open();
+    customer_make(db, 1, "acme", "pro");
+    struct issue issues[3];
+    struct operation *batch[3];
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3; i++)
+            issues[i] = (struct issue){.customer.id = 1};
+        issue_prepare(issues, batch, 3);
+        batch[1]->run = double_run;
+        committer_run(db, batch, 3, database_start());
+        assert_int_equal(batch[0]->job.error, ERR_OK);
+        assert_int_equal(batch[1]->job.error, round ? ERR_EXISTS : ERR_OK);
+        assert_int_equal(batch[2]->job.error, ERR_OK);
+        for (int i = 0; i < 3; i++)
+            key_change_done(&issues[i].change);
+    }
+    assert_int_equal(number(db, "SELECT COUNT(*) FROM api_key"), 5);
+    assert_int_equal(number(db, "SELECT COUNT(*) FROM audit WHERE action = 'key.create'"), 5);
+    db_close(&db);
+}
+
 static void refuses_what_the_tier_does_not_allow(void **state)
 {
     (void)state;
@@ -447,6 +530,8 @@ int main(void)
         cmocka_unit_test(finds_a_lost_commit_and_commits_behind_it),
         cmocka_unit_test(chains_audit_rows),
         cmocka_unit_test(issues_up_to_the_tiers_maximum),
+        cmocka_unit_test(counts_the_keys_of_the_same_batch),
+        cmocka_unit_test(a_key_that_cannot_be_written_fails_alone),
         cmocka_unit_test(refuses_what_the_tier_does_not_allow),
         cmocka_unit_test(rotates_with_an_overlap_and_regenerates),
         cmocka_unit_test(revoking_is_final_and_idempotent),
