@@ -340,8 +340,8 @@ void setting_allowed(const struct setting *setting, char out[192])
         [SETTING_HOSTS] = "name, name:port, several of them between commas, or nothing",
         [SETTING_PATH] = "an absolute path or nothing",
         [SETTING_URL] = "an https URL, or http to 127.0.0.1, [::1] or localhost",
-        [SETTING_BASE_URL] = "an https URL, or http to 127.0.0.1, [::1] or localhost, without a "
-                             "slash at its end",
+        [SETTING_BASE_URL] =
+            "an https URL without a slash at its end, or such an http one to a loopback address",
         [SETTING_MAIL_URL] =
             "smtps://host[:port], smtp://host[:port] (STARTTLS), maildir:/path; no user in it",
         [SETTING_MAILBOX] = "name@example.com, Name <name@example.com> or nothing, in ASCII",

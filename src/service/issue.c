@@ -154,7 +154,8 @@ enum err issue_key(struct db *db, struct operation *operation, const struct key_
     const char *permissions_json = arena_copy(arena, buf_span(&permissions));
     const char *limits_json = arena_copy(arena, buf_span(&limits));
     const char *slug = arena_copy(arena, span_text(tier->tier.slug));
-    if (permissions.failed || limits.failed || !permissions_json || !limits_json || !slug)
+    const char *label = arena_copy(arena, span_text(label_of(settings, tier)));
+    if (permissions.failed || limits.failed || !permissions_json || !limits_json || !slug || !label)
         return ERR_NO_MEMORY;
     int64_t now_ms = operation->now_ms;
     bool by_link = delivery->by_mail && !delivery->secret;
@@ -165,7 +166,7 @@ enum err issue_key(struct db *db, struct operation *operation, const struct key_
         .title = settings->title ? settings->title : "",
         .description = settings->description ? settings->description : "",
         .environment = settings->test ? "test" : "live",
-        .label = label_of(settings, tier),
+        .label = label,
         .permissions = permissions_json,
         .rate_limits = limits_json,
         .allowed_networks = settings->allowed_networks ? settings->allowed_networks : "[]",

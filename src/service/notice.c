@@ -111,6 +111,7 @@ enum err notice_tell(struct db *db, struct operation *operation, struct notice *
     if (error) return error == ERR_NOT_FOUND ? ERR_OK : error;
     notice->customer = &customer;
     error = notice_queue(db, operation, notice, NULL);
+    notice->customer = NULL;
     return error == ERR_NOT_FOUND ? ERR_OK : error;
 }
 

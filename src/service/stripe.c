@@ -105,18 +105,16 @@ static void finish_absent(struct payment_ask *ask)
 static void judge(struct payment_ask *ask)
 {
     const struct pay_reading *reading = &ask->reading;
-    if (ask->again) {
-        finish(ask, PAYMENT_CONFIRMED);
-    } else if (reading->client_reference[0] &&
-               strcmp(reading->client_reference, ask->external_id) != 0) {
+    if (!ask->again && reading->client_reference[0] &&
+        strcmp(reading->client_reference, ask->external_id) != 0) {
         enum err denied =
             problem_set(&ask->problem, 409, "payment_reference_mismatch",
                         "The Checkout Session's client_reference_id is another customer's.");
         (void)denied;
         finish(ask, PAYMENT_REFUSED);
-    } else if (!pay_status_pays(reading->status)) {
+    } else if (!ask->again && !pay_status_pays(reading->status)) {
         finish_refused(ask, "Stripe has no current payment for this reference.");
-    } else if (!pay_reading_buys(reading, ask->prices)) {
+    } else if (!ask->again && !pay_reading_buys(reading, ask->prices)) {
         finish_refused(ask, "The price that was paid does not buy this tier: see the tier's "
                             "price_references.");
     } else {

@@ -305,6 +305,7 @@ static void counts_the_keys_of_the_same_batch(void **state)
                                 " api_key.id JOIN key_hash h ON h.secret_id = s.id"
                                 " JOIN rotation r ON r.key_id = api_key.id"),
                      2);
+    assert_int_equal(number(db, "SELECT COUNT(*) FROM api_key WHERE label = 'km_live'"), 2);
     assert_int_equal(number(db, "SELECT COUNT(*) FROM audit WHERE action = 'key.create'"), 2);
     for (int i = 0; i < 3; i++)
         key_change_done(&issues[i].change);
