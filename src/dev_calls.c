@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CALL_TIMEOUT_MS = 10000 };
+enum { CALL_TIMEOUT_MS = 10000, SHOWN_AGAIN = 20 };
 
 static enum err begin_signup(struct dev_calls *calls);
 static enum err begin_shown(struct dev_calls *calls);
@@ -155,6 +155,12 @@ static void shown_done(struct curl_call *call, enum err error)
 {
     struct dev_calls *calls = calls_of(call);
     if (!answered(calls, error)) return;
+    /* The daemon and its database have only just begun: as any client of the gateway does, it asks
+     * again. Each such answer took metering.max_wait. */
+    if (call->status == 503 && calls->unanswered++ < SHOWN_AGAIN) {
+        go_on(calls, begin_shown);
+        return;
+    }
     calls->status = call->status;
     buf_add_span(&calls->shown, buf_span(&call->answer));
     go_on(calls, begin_usage);

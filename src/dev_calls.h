@@ -22,11 +22,12 @@ struct dev_calls {
     /* given when the key stands already, else made by the sign-up: */
     char customer_id[24], key_id[24];
     struct secret *key;
-    bool made;         /* by a sign-up just now */
-    struct buf signup; /* its answer */
-    struct buf shown;  /* the gateway's answer with its head */
-    struct buf usage;  /* the key's usage after it */
-    long status;       /* the gateway's */
+    bool made;           /* by a sign-up just now */
+    struct buf signup;   /* its answer */
+    struct buf shown;    /* the gateway's answer with its head */
+    struct buf usage;    /* the key's usage after it */
+    long status;         /* the gateway's */
+    unsigned unanswered; /* times that the shown call was answered 503 */
     char error[DEV_CALLS_ERROR_SIZE];
     /* its own: */
     struct curl_call call;

@@ -183,6 +183,7 @@ def test_credentials_of_mail_are_private(operator, tmp_path):
     assert operator.run("migrate", "up").returncode == 0
     password = tmp_path / "password"
     settings = ["mail.url=smtps://relay.example.com", "mail.from=keys@example.com", "mail.username=user",
+                "portal.base_url=https://keys.example.com",
                 f"mail.password_file={password}"]
 
     def refused(why):
