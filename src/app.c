@@ -49,6 +49,9 @@ enum {
     ADDRESS_SIZE = 128,
     BASE_URL_SIZE = 1040,
     WRONG_CLAIMS_MINUTE = 10, /* of an address */
+    WRONG_SIGN_INS_MINUTE = 10,
+    WRONG_SIGN_INS_ACCOUNT = 20, /* a minute, from wherever */
+    PASSWORDS_WAITING = 16,      /* a second's work; more are told to come again */
 };
 
 struct app {
@@ -113,7 +116,14 @@ static enum err start_pools(struct app *app)
         .threads = app->settings->database.readers,
         .queue_limit = app->settings->database.queue,
     };
+    struct db_pool_config passwords = {
+        .name = "passwords",
+        .db = app->database.config,
+        .threads = 1,
+        .queue_limit = PASSWORDS_WAITING,
+    };
     enum err result = db_pool_new(&service->readers, service->loop, &readers);
+    if (!result) result = db_pool_new(&service->passwords, service->loop, &passwords);
     if (result) return result;
     return committer_new(&service->committer, service->loop, &app->database.config);
 }
@@ -166,6 +176,8 @@ static enum err start_parts(struct app *app, char *error)
     if (result) return result;
     token_cache_reload(service->tokens);
     result = throttle_new(&service->claim_throttle, WRONG_CLAIMS_MINUTE);
+    if (!result) result = throttle_new(&service->admin_throttle, WRONG_SIGN_INS_MINUTE);
+    if (!result) result = throttle_new(&service->admin_accounts, WRONG_SIGN_INS_ACCOUNT);
     if (!result) result = curl_loop_new(&service->curl, service->loop);
     if (!result) result = web_new(&service->web, app->settings, error);
     if (!result) result = http_server_new(&app->server, service->loop);
@@ -394,12 +406,23 @@ static void stop_meter(struct app *app)
 
 static void stop_committer(struct app *app)
 {
-    app->service.meter = NULL;
+    app->service.passwords = NULL;
     if (!app->service.committer) {
         stop_next(app);
         return;
     }
     db_pool_stop(app->service.committer, stop_next, app);
+}
+
+/* Before the committer, which its jobs go on to. */
+static void stop_passwords(struct app *app)
+{
+    app->service.meter = NULL;
+    if (!app->service.passwords) {
+        stop_next(app);
+        return;
+    }
+    db_pool_stop(app->service.passwords, stop_next, app);
 }
 
 static void stop_readers(struct app *app)
@@ -420,6 +443,8 @@ static void stop_rest(struct app *app)
     mail_maker_free(&app->service.maker);
     token_cache_free(&app->service.tokens);
     throttle_free(&app->service.claim_throttle);
+    throttle_free(&app->service.admin_throttle);
+    throttle_free(&app->service.admin_accounts);
     web_free(&app->service.web);
     mail_templates_free(&app->service.templates);
     loop_signal_free(&app->hangup);
@@ -430,8 +455,8 @@ static void stop_rest(struct app *app)
 static void stop_next(void *context)
 {
     static void (*const stop_steps[])(struct app * app) = {
-        stop_listeners, stop_mailer,    stop_curl,    stop_reconciler, stop_rotator,
-        stop_meter,     stop_committer, stop_readers, stop_rest,
+        stop_listeners, stop_mailer,    stop_curl,      stop_reconciler, stop_rotator,
+        stop_meter,     stop_passwords, stop_committer, stop_readers,    stop_rest,
     };
     struct app *app = context;
     stop_steps[app->stop_step++](app);

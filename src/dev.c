@@ -37,6 +37,7 @@ struct dev {
     struct app *app;
     struct loop_timer *timer;
     struct secret *token;
+    struct secret *invite; /* of a link that makes an admin */
     struct dev_calls calls;
     bool ready, failed;
     char error[DEV_STATE_ERROR_SIZE];
@@ -146,6 +147,12 @@ static enum err prepare_token(struct dev *dev, const struct startup_database *da
         result = find_token(dev, db, keyring);
         if (result == ERR_NOT_FOUND) result = make_token(dev, db, keyring);
     }
+    if (!result) {
+        result = tool_make_invite(db, keyring, ADMIN_OWNER, &dev->invite);
+        if (result)
+            snprintf(dev->error, sizeof dev->error, "no admin link could be made: %.200s",
+                     db_error_text(db));
+    }
     keyring_free(&keyring);
     db_close(&db);
     return result;
@@ -218,21 +225,29 @@ static const char *caught_of(const struct dev *dev)
     return strncmp(url, scheme, sizeof scheme - 1) == 0 ? url + sizeof scheme - 1 : NULL;
 }
 
+static void invite_address(const struct dev *dev, struct buf *out)
+{
+    tool_invite_address(out, &dev->settings, app_api_address(dev->app), dev->invite);
+}
+
 static enum err write_json(struct dev *dev)
 {
     if (!dev->options->json_file) return ERR_OK;
     struct buf text = {0};
+    struct buf address CLEANUP(buf_done) = {0};
+    invite_address(dev, &address);
     json_open(&text, NULL, '{');
     json_put_string(&text, "api", dev->calls.api);
     json_put_string(&text, "gateway", dev->calls.gateway);
     json_put_text(&text, "token", secret_span(dev->token));
+    json_put_text(&text, "admin_url", buf_span(&address));
     put_key(dev, &text);
     json_put_u64(&text, "pid", (uint64_t)getpid());
     json_put_u64(&text, "database_pid", (uint64_t)dev->database_pid);
     json_put_string(&text, "maildir", caught_of(dev));
     json_close(&text, '}');
     buf_add_char(&text, '\n');
-    enum err result = text.failed
+    enum err result = text.failed || address.failed
                           ? ERR_NO_MEMORY
                           : dev_state_write(dev->options->json_file, buf_span(&text), dev->error);
     buf_done(&text);
@@ -266,6 +281,9 @@ static void print_all(const struct dev *dev)
            calls->gateway[0] ? calls->gateway : "off");
     if (caught_of(dev))
         printf("mail      %s/dev/mail (caught in %s)\n", calls->api, caught_of(dev));
+    struct buf address CLEANUP(buf_done) = {0};
+    invite_address(dev, &address);
+    printf("admin     %.*s (opens once)\n", (int)address.length, address.data ? address.data : "");
     printf("token     %s\ncustomer  %s\nkey id    %s\nkey       %s\n\n", dev->token->text,
            calls->customer_id, calls->key_id, calls->key->text);
     print_span("$ the sign-up that made the key was answered\n", &calls->signup);
@@ -382,6 +400,7 @@ int dev_run(const struct dev_options *options)
     if (failed) fprintf(stderr, "keymeterd dev: %s\n", dev->error);
     dev_calls_done(&dev->calls);
     secret_free(&dev->token);
+    secret_free(&dev->invite);
     dev_database_stop(&dev->database);
     settings_done(&dev->settings);
     free(dev);

@@ -3,6 +3,7 @@
 #include "app.h"
 #include "base/log.h"
 #include "conf/settings.h"
+#include "crypto/totp.h"
 #include "dev.h"
 #include "io/library.h"
 #include "tools.h"
@@ -34,6 +35,7 @@ enum option_id {
     OPTION_ONCE,
     OPTION_SCOPE,
     OPTION_NAME,
+    OPTION_ROLE,
 };
 static const struct option long_options[] = {
     {"help", no_argument, NULL, OPTION_HELP},
@@ -45,11 +47,12 @@ static const struct option long_options[] = {
     {"once", no_argument, NULL, OPTION_ONCE},
     {"scope", required_argument, NULL, OPTION_SCOPE},
     {"name", required_argument, NULL, OPTION_NAME},
+    {"role", required_argument, NULL, OPTION_ROLE},
     {NULL, 0, NULL, 0},
 };
 
 struct arguments {
-    const char *config, *state, *json, *name;
+    const char *config, *state, *json, *name, *role;
     const char *sets[SETS_MAX];
     size_t set_count;
     char scopes[SCOPES_TEXT_MAX];
@@ -72,6 +75,10 @@ static const char usage[] =
     "  config show               show every setting, its value and what is allowed\n"
     "  token create --scope SCOPE[,SCOPE] [--name TEXT]\n"
     "                            make a service token; the token alone goes to standard output\n"
+    "  admin invite [--role ROLE]\n"
+    "                            print a one-time link that makes an admin of the dashboard: "
+    "owner\n"
+    "                            (the default), admin, support or auditor\n"
     "  --version, --help\n"
     "\n"
     "Settings: " SETTINGS_FILE ", then conf.d/*.conf beside it, then --set.\n"
@@ -147,6 +154,12 @@ static enum exit_code run_token_create(const struct settings *settings,
                              arguments->scopes);
 }
 
+static enum exit_code run_admin_invite(const struct settings *settings,
+                                       const struct arguments *arguments)
+{
+    return tool_admin_invite(settings, arguments->role);
+}
+
 /* dev makes settings of its own. */
 static enum exit_code run_dev(const struct settings *settings, const struct arguments *arguments)
 {
@@ -175,6 +188,7 @@ static const struct command {
     {{"config", "check"}, 0, false, run_config_check},
     {{"config", "show"}, 0, false, run_config_show},
     {{"token", "create"}, GIVEN(OPTION_SCOPE) | GIVEN(OPTION_NAME), false, run_token_create},
+    {{"admin", "invite"}, GIVEN(OPTION_ROLE), false, run_admin_invite},
 };
 
 static enum exit_code wrong_usage(const char *what, const char *word)
@@ -204,6 +218,9 @@ static bool take_option(struct arguments *arguments, int option)
         break;
     case OPTION_NAME:
         arguments->name = optarg;
+        break;
+    case OPTION_ROLE:
+        arguments->role = optarg;
         break;
     case OPTION_ONCE:
         arguments->once = true;
@@ -252,7 +269,7 @@ static enum exit_code run_command(const struct command *command, const struct ar
     raise_file_limit();
     if (!command->own_settings) log_set_level((enum log_level)settings.log.level);
     enum exit_code code = EXIT_CODE_FAILED;
-    if (sodium_init() < 0 || library_init())
+    if (sodium_init() < 0 || totp_start() || library_init())
         fputs("keymeterd: a library could not be set up\n", stderr);
     else
         code = command->run(&settings, arguments);

@@ -6,8 +6,11 @@
 #include "base/compiler.h"
 #include "base/err.h"
 
+#include "core/admin_role.h"
+
 #include <stdint.h>
 
+struct buf;
 struct db;
 struct keyring;
 struct secret;
@@ -22,6 +25,15 @@ enum exit_code tool_templates_check(const struct settings *settings);
 /* Scopes as words between commas or spaces. The secret goes to standard output, alone. */
 enum exit_code tool_token_create(const struct settings *settings, const char *name,
                                  const char *scopes);
+
+/* A one-time link that makes an admin; role NULL: an owner. The link goes to standard output. */
+enum exit_code tool_admin_invite(const struct settings *settings, const char *role);
+/* The same for a connection that stands; *link is the caller's to free. */
+MUST_USE enum err tool_make_invite(struct db *db, const struct keyring *keyring,
+                                   enum admin_role role, struct secret **link);
+/* Appends the address of the link; `api` is where the listener is bound: "127.0.0.1:7070". */
+void tool_invite_address(struct buf *out, const struct settings *settings, const char *api,
+                         const struct secret *link);
 
 /* A new service token in one transaction; *secret is the caller's to free. `scopes` is a mask of
  * enum scope. */

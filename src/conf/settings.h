@@ -94,6 +94,9 @@ struct settings {
         const char *base_url; /* of claim links: https://host, without a slash at its end; or "" */
     } portal;
     struct {
+        const char *base_url; /* of links to the dashboard; "": listen.api */
+    } admin;
+    struct {
         enum settings_automatic automatic; /* settings_rotates() says what comes of it */
         unsigned per_minute;               /* notices and rotations, of this node */
     } rotation;

@@ -147,6 +147,9 @@ const struct setting settings_table[] = {
          "Where customers reach the claim page: https://keys.example.com. Claim links begin with "
          "it."),
 
+    TEXT(admin, base_url, SETTING_BASE_URL, "",
+         "Where admins reach the dashboard: https://keys-admin.example.com. Empty: at listen.api."),
+
     CHOICE(rotation, automatic, "mail", automatics,
            "Do the steps of rotations as they come due; mail: yes when mail.url is set; no: only "
            "when asked by POST /v1/rotations/run."),

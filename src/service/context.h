@@ -29,6 +29,7 @@ struct service {
     const struct db_config *database; /* how to connect; never changes */
     struct db_pool *committer;        /* one thread, merges operations (service/committer.h) */
     struct db_pool *readers;          /* two threads, one consistent snapshot a job */
+    struct db_pool *passwords;        /* one thread: argon2id (service/admin_sign_in.h) */
     struct curl_loop *curl;
     struct meter *meter;           /* service/meter.h: verify and gateway */
     struct token_cache *tokens;    /* service/token_cache.h */
@@ -42,6 +43,8 @@ struct service {
     struct mailer *mailer;            /* service/mailer.h; NULL: no mail */
     const char *base_url;             /* what claim links begin with */
     struct throttle *claim_throttle;  /* wrong claim links */
+    struct throttle *admin_throttle;  /* wrong sign-ins at the dashboard, by network */
+    struct throttle *admin_accounts;  /* the same by account */
     struct web *web;                  /* api/web.h: pages */
     bool mails;              /* mail is sent: changes of keys queue notices of themselves */
     unsigned quota_tellings; /* of service/quota_notice.h, under way */

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import stat
@@ -195,3 +196,12 @@ def test_mail_is_caught_and_shown(dev):
     assert b"<b>Bold" not in shown.body and b"&lt;b&gt;Bold" in shown.body
     for name in ("..%2fkey.json", "nothing", ".."):
         assert dev.call("GET", f"/dev/mail/{name}", token="").status == 404
+
+
+def test_an_admin_is_invited(dev):
+    """A link a start; the table keeps no text of it, and the audit log tells."""
+    dev.start()
+    assert re.fullmatch(f"http://{dev.api}/admin/join/adm_invite_[0-9A-Za-z]{{49}}", dev.info["admin_url"])
+    [invited] = dev.must("GET", "/v1/audit?action=admin.invite")["data"]
+    assert invited["actor"] == "cli" and invited["detail"] == {"role": "owner"}
+    assert dev.info["admin_url"] not in dev.log() and stat.S_IMODE((dev.state / "dev.json").stat().st_mode) == 0o600

@@ -27,6 +27,7 @@ LIBRARIES = {  # header: the folders that may use it
     r"ini\.h": {"conf"},
     r"systemd/.*": {"app"},
     r"rnp/.*": {"crypto"},
+    r"liboath/.*": {"crypto"},
     r"openssl/.*": {"crypto"},
 }
 BANNED = {  # call: what to use instead
