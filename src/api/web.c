@@ -14,13 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PAGE_BYTES_MAX = 512 * 1024, ROOT_MAX = 16 };
+enum { PAGE_BYTES_MAX = 512 * 1024, ROOT_MAX = 16, ROOT_SIZE = 3 * ROOT_MAX + 4 };
 
 /* https://www.w3.org/TR/CSP3: nothing but our own files, no inline script or style, no frame around
  * it; text becomes markup nowhere (Trusted Types). */
 #define HEADERS                                                                                    \
     "Content-Security-Policy: default-src 'none'; script-src 'self'; style-src 'self'; "           \
-    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; "                    \
+    "img-src 'self'; connect-src 'self'; base-uri 'none'; form-action %s; "                        \
     "frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'\r\n"         \
     "Referrer-Policy: no-referrer\r\n"                                                             \
     "X-Content-Type-Options: nosniff\r\n"                                                          \
@@ -104,15 +104,14 @@ static const struct template *partial_find(const void *context, struct span name
 }
 
 /* The way from the page up to where "static/" and "v1/" stand. */
-static json_t *root_of(const struct http_request *request)
+static void root_of(const struct http_request *request, char up[ROOT_SIZE])
 {
-    char up[3 * ROOT_MAX + 3] = "./";
     size_t depth = 0;
     for (size_t i = 1; i < request->path.length; i++)
         depth += request->path.data[i] == '/';
+    memcpy(up, "./", sizeof "./");
     for (size_t i = 0; i < depth && i < ROOT_MAX; i++)
         memcpy(up + 3 * i, "../", sizeof "../");
-    return json_string(up);
 }
 
 static enum err page_render(struct http_request *request, const struct web_page *page,
@@ -122,15 +121,16 @@ static enum err page_render(struct http_request *request, const struct web_page 
     const struct web *web = service->web;
     struct template_options options = {
         .escape = TEMPLATE_HTML, .partial = partial_find, .partials = web};
-    char name[64];
+    char name[64], root[ROOT_SIZE];
     snprintf(name, sizeof name, "%s.html", page->name);
+    root_of(request, root);
     const struct template *template = template_find(web, name);
     json_t *context = json_copy(web->common);
     enum err error = ERR_NO_MEMORY;
     if (!template) {
         snprintf(fault->text, sizeof fault->text, "there is no %s", name);
         error = ERR_NOT_FOUND;
-    } else if (context && !json_object_set_new(context, "root", root_of(request)) &&
+    } else if (context && !json_object_set_new(context, "root", json_string(root)) &&
                !json_object_set_new(context, "title", json_string(page->title)) &&
                (!page->context || !json_object_update(context, page->context))) {
         error = template_render(template, context, &options, out, fault);
@@ -139,28 +139,51 @@ static enum err page_render(struct http_request *request, const struct web_page 
     return error;
 }
 
-struct verdict web_reply(struct http_request *request, const struct web_page *page)
+/* ERR_OK: the answer, which stands in the two buffers. */
+static enum err answer_make(struct http_request *request, const struct web_page *page,
+                            struct buf *headers, struct buf *out, struct http_response *response)
 {
-    struct buf out CLEANUP(buf_done) = {.limit = PAGE_BYTES_MAX};
-    struct buf headers CLEANUP(buf_done) = {0};
     struct template_fault fault = {0};
     char methods[64];
-    enum err error = page_render(request, page, &out, &fault);
+    out->limit = PAGE_BYTES_MAX;
+    out->wipe = page->wipe;
+    enum err error = page_render(request, page, out, &fault);
     json_decref(page->context);
-    buf_add_text(&headers, HEADERS);
+    buf_printf(headers, HEADERS, page->forms ? "'self'" : "'none'");
+    buf_add_span(headers, page->headers);
     if (page->status == 405) {
         http_allow_text(page->allowed, methods);
-        buf_printf(&headers, "Allow: %s\r\n", methods);
+        buf_printf(headers, "Allow: %s\r\n", methods);
     }
-    if (!error && (out.failed || headers.failed)) error = ERR_NO_MEMORY;
-    if (error) {
+    if (!error && (out->failed || headers->failed)) error = ERR_NO_MEMORY;
+    if (error)
         log_event(LOG_ERROR, "page_failed", "%s: %s %s", page->name, err_name(error), fault.text);
-        return problem_reply_error(request, ERR_DB, NULL);
-    }
-    struct http_response response = {.status = page->status,
-                                     .content_type = "text/html; charset=utf-8",
-                                     .headers = buf_span(&headers),
-                                     .body = buf_span(&out)};
+    *response = (struct http_response){.status = page->status,
+                                       .content_type = "text/html; charset=utf-8",
+                                       .headers = buf_span(headers),
+                                       .body = buf_span(out)};
+    return error;
+}
+
+struct verdict web_reply(struct http_request *request, const struct web_page *page)
+{
+    struct buf out CLEANUP(buf_done) = {0};
+    struct buf headers CLEANUP(buf_done) = {0};
+    struct http_response response;
+    enum err error = answer_make(request, page, &headers, &out, &response);
+    if (error) return problem_reply_error(request, ERR_DB, NULL);
+    return http_reply(request, &response);
+}
+
+struct verdict web_redirect(struct http_request *request, const char *to, struct span headers)
+{
+    struct buf all CLEANUP(buf_done) = {0};
+    char root[ROOT_SIZE];
+    root_of(request, root);
+    buf_printf(&all, "Location: %s%s\r\nReferrer-Policy: no-referrer\r\n", root, to);
+    buf_add_span(&all, headers);
+    if (all.failed) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
+    struct http_response response = {.status = 303, .headers = buf_span(&all)};
     return http_reply(request, &response);
 }
 
@@ -174,15 +197,55 @@ bool web_wants_page(const struct http_request *request)
            memmem(accept.data, accept.length, "text/html", 9);
 }
 
+static struct web_page problem_page(const struct http_request *request,
+                                    const struct problem *problem, unsigned allowed)
+{
+    const char *title = problem->status == 404 ? "Page not found" : problem_title(problem->status);
+    return (struct web_page){.status = problem->status,
+                             .name = "error",
+                             .title = title,
+                             .context = json_pack("{s:s, s:s}", "detail", problem->detail,
+                                                  "request_id", request->request_id),
+                             .allowed = allowed};
+}
+
 struct verdict web_reply_problem(struct http_request *request, const struct problem *problem,
                                  unsigned allowed)
 {
-    const char *title = problem->status == 404 ? "Page not found" : problem_title(problem->status);
-    struct web_page page = {.status = problem->status,
-                            .name = "error",
-                            .title = title,
-                            .context = json_pack("{s:s, s:s}", "detail", problem->detail,
-                                                 "request_id", request->request_id),
-                            .allowed = allowed};
+    struct web_page page = problem_page(request, problem, allowed);
+    char retry[48];
+    snprintf(retry, sizeof retry, "Retry-After: %u\r\n", problem->retry_after);
+    if (problem->retry_after) page.headers = span_text(retry);
     return web_reply(request, &page);
+}
+
+struct verdict web_reply_error(struct http_request *request, enum err error,
+                               struct problem *problem)
+{
+    struct problem own = {0};
+    if (!problem) problem = &own;
+    problem_for_error(error, problem);
+    if (problem->status == 500)
+        log_event(LOG_ERROR, "request_failed", "%s, request_id %s", err_name(error),
+                  request->request_id);
+    return web_reply_problem(request, problem, 0);
+}
+
+void web_answer_late(struct http_request *request)
+{
+    struct buf out CLEANUP(buf_done) = {0};
+    struct buf headers CLEANUP(buf_done) = {0};
+    struct problem problem = {0};
+    struct http_response response;
+    const char *detail = request->method == HTTP_M_POST
+                             ? "The database does not answer. What you asked for may have been "
+                               "done or not: look before you ask for it again."
+                             : "The database does not answer; try again shortly.";
+    enum err denied = problem_set(&problem, 503, "unavailable", "%s", detail);
+    struct web_page page = problem_page(request, &problem, 0);
+    (void)denied;
+    if (answer_make(request, &page, &headers, &out, &response) == ERR_OK)
+        http_answer_early(request, &response);
+    else
+        problem_answer_early(request, detail);
 }

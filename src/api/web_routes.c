@@ -64,9 +64,15 @@ static struct verdict handle_static(struct http_request *request)
     return http_reply(request, &response);
 }
 
-static const enum web_side for_customers = WEB_ON_PUBLIC;
-static const enum web_side for_operators = WEB_ON_API;
-static const enum web_side everywhere = WEB_ON_API | WEB_ON_PUBLIC;
+enum { ANSWER_MS = 5000 };
+
+struct access {
+    enum web_side side;
+    bool waits; /* for the database: ANSWER_MS at most */
+};
+static const struct access for_customers = {WEB_ON_PUBLIC, false};
+static const struct access for_operators = {WEB_ON_API, false};
+static const struct access everywhere = {WEB_ON_API | WEB_ON_PUBLIC, false};
 
 static const struct http_route routes[] = {
     {HTTP_M_GET, "/claim", handle_claim_page, &for_customers},
@@ -84,13 +90,15 @@ struct verdict web_handle(struct http_request *request, enum web_side side)
     const char *what = side == WEB_ON_API ? "call: see /openapi.json" : "call";
     if (!match.route && match.allowed) {
         struct problem problem = {0};
-        enum err denied = problem_set(&problem, 405, "method_not_allowed", "A page is only read.");
+        enum err denied =
+            problem_set(&problem, 405, "method_not_allowed", "This address does not take that.");
         (void)denied;
         if (web_wants_page(request)) return web_reply_problem(request, &problem, match.allowed);
         return problem_reply_method(request, match.allowed);
     }
     if (!match.route) return not_found(request, what);
-    unsigned on = *(const enum web_side *)match.route->context;
-    if (!(on & side) && !alone) return not_found(request, what);
+    const struct access *access = match.route->context;
+    if (!((unsigned)access->side & side) && !alone) return not_found(request, what);
+    if (access->waits) http_answer_by(request, ANSWER_MS, web_answer_late);
     return auth_none(request, match.route->handler);
 }

@@ -162,7 +162,9 @@ MUST_USE enum err http_query_each(struct http_request *request,
                                   enum err (*each)(struct span name, struct span value,
                                                    void *context),
                                   void *context);
-
+/* The same for the body of an HTML form. */
+MUST_USE enum err http_form_each(struct http_request *request, struct span text,
+                                 enum err (*each)(struct span, struct span, void *), void *context);
 #include "io/router.h" /* needs the types above */
 
 #endif

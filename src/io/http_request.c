@@ -97,15 +97,22 @@ enum err http_query(struct http_request *request, const char *name, struct span 
     return ERR_OK;
 }
 
-enum err http_query_each(struct http_request *request,
-                         enum err (*each)(struct span name, struct span value, void *context),
-                         void *context)
+enum err http_form_each(struct http_request *request, struct span text,
+                        enum err (*each)(struct span name, struct span value, void *context),
+                        void *context)
 {
-    struct span rest = request->query, name, value;
+    struct span rest = text, name, value;
     enum err error;
     while (next_parameter(request, &rest, &name, &value, &error)) {
         if (error == ERR_OK) error = each(name, value, context);
         if (error != ERR_OK) return error;
     }
     return ERR_OK;
+}
+
+enum err http_query_each(struct http_request *request,
+                         enum err (*each)(struct span name, struct span value, void *context),
+                         void *context)
+{
+    return http_form_each(request, request->query, each, context);
 }
