@@ -10,6 +10,7 @@
 #include "conf/settings.h"
 #include "core/network.h"
 #include "io/db_pool.h"
+#include "io/http_server.h"
 #include "service/context.h"
 #include "service/meter.h"
 #include "service/token_cache.h"

@@ -4,6 +4,8 @@
 
 #include "io/http.h"
 
+struct http_server;
+
 struct verdict handle_metrics(struct http_request *request);
 /* True for a peer that needs no token: loopback, or a Unix socket. */
 bool metrics_is_local(const struct http_request *request);

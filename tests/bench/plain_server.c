@@ -1,6 +1,6 @@
 /* Keymeter's HTTP server with a handler that does nothing: what the server alone can do. Started by
  * tests/bench/run and by hand (`plain_server 127.0.0.1:8080`); ends on SIGTERM. */
-#include "io/http.h"
+#include "io/http_server.h"
 
 #include <signal.h>
 #include <stdio.h>

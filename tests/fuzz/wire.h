@@ -4,7 +4,7 @@
 #define KEYMETER_TESTS_WIRE_H
 
 #include "fuzz.h"
-#include "io/http.h"
+#include "io/http_server.h"
 
 /* A listener of the one server; at most WIRE_LISTENERS. Returns its number. */
 enum { WIRE_LISTENERS = 2 };

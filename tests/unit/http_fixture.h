@@ -2,7 +2,7 @@
 #ifndef KEYMETER_TESTS_HTTP_FIXTURE_H
 #define KEYMETER_TESTS_HTTP_FIXTURE_H
 
-#include "io/http.h"
+#include "io/http_server.h"
 
 #include "unit.h"
 
