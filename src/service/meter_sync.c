@@ -27,7 +27,8 @@ struct control {
     int64_t now_ms;
     const char *name;
     uint64_t tag;
-    bool look; /* whether a process of the same name is alive, before the first join */
+    bool look;  /* whether a process of the same name is alive, before the first join */
+    bool again; /* this process has been a node before */
     struct node_former former;
     struct node_joined joined;
     struct feed_place place;
@@ -78,7 +79,9 @@ static enum err join_run(struct db *db, struct db_job *job)
         if (!error && control->former.tag != control->tag && control->former.connected)
             return ERR_EXISTS;
     }
-    return node_join(db, control->name, control->tag, control->now_ms, &control->joined);
+    return control->again
+               ? node_join_again(db, control->name, control->tag, control->now_ms, &control->joined)
+               : node_join(db, control->name, control->tag, control->now_ms, &control->joined);
 }
 
 static void joined(struct meter *meter, const struct node_joined *now, uint64_t former_tag)
@@ -155,7 +158,8 @@ void meter_join(struct meter *meter)
     struct control values = {.now_ms = clock_wall_ms(),
                              .name = meter->service->settings->node.name,
                              .tag = meter->tag,
-                             .look = !meter->node && !meter->former_silent};
+                             .look = !meter->node && !meter->former_silent,
+                             .again = meter->node != 0};
     if (!control_start(meter, join_run, join_done, &values)) control_again(meter);
 }
 

@@ -48,12 +48,12 @@ static enum err upkeep_run(struct db *db, struct db_job *job)
     static const struct {
         enum err (*run)(struct db *db, const struct upkeep *upkeep, size_t *deleted);
         size_t rows;
-    } steps[] = {{upkeep_feed, UPKEEP_FEED_ROWS},      {upkeep_journal, UPKEEP_ROWS},
-                 {upkeep_leases, UPKEEP_ROWS},         {upkeep_budgets, UPKEEP_ROWS},
-                 {upkeep_quota_told, UPKEEP_ROWS},     {upkeep_idempotency, UPKEEP_ROWS},
-                 {upkeep_rotation, UPKEEP_ROWS},       {upkeep_outbox, UPKEEP_ROWS},
-                 {upkeep_claims, UPKEEP_ROWS},         {upkeep_alerts, UPKEEP_ROWS},
-                 {upkeep_provider_events, UPKEEP_ROWS}};
+    } steps[] = {{upkeep_feed, UPKEEP_FEED_ROWS},   {upkeep_journal, UPKEEP_ROWS},
+                 {upkeep_nodes, UPKEEP_ROWS},       {upkeep_leases, UPKEEP_ROWS},
+                 {upkeep_budgets, UPKEEP_ROWS},     {upkeep_quota_told, UPKEEP_ROWS},
+                 {upkeep_idempotency, UPKEEP_ROWS}, {upkeep_rotation, UPKEEP_ROWS},
+                 {upkeep_outbox, UPKEEP_ROWS},      {upkeep_claims, UPKEEP_ROWS},
+                 {upkeep_alerts, UPKEEP_ROWS},      {upkeep_provider_events, UPKEEP_ROWS}};
     struct upkeep_job *self = CONTAINER_OF(job, struct upkeep_job, job);
     int64_t until_us = clock_mono_us() + RUN_US;
     enum err error = clock_judge(db, self);

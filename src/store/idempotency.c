@@ -1,7 +1,8 @@
 /* SQL of the idempotency table. Reserving and releasing run on a reader's thread, finishing on the
  * committer's. What always holds: a row is done only in a commit that holds the work; of several
  * that reserve one id, the primary key lets one in, and a take-over changes the claim, which the
- * finish of the former holder then misses. Lock order: customer, key, node (share), idempotency. */
+ * finish of the former holder then misses. Lock order: node (share), then the work's own locks,
+ * then idempotency. */
 #include "store/idempotency.h"
 
 #include "io/db.h"

@@ -49,10 +49,14 @@ enum err journal_look(struct db *db, struct journal_id id, bool *found)
 
 enum err journal_own_commit(struct db *db, unsigned node, unsigned incarnation)
 {
-    return db_execute(db,
-                      "UPDATE node_heartbeat SET heartbeat = heartbeat + 1 WHERE node = ? AND "
-                      "incarnation = ?",
-                      DB_VALUES(db_u64(node), db_u64(incarnation)), NULL);
+    uint64_t affected = 0;
+    enum err error = db_execute(db,
+                                "UPDATE node_heartbeat SET heartbeat = heartbeat + 1 WHERE node = "
+                                "? AND incarnation = ?",
+                                DB_VALUES(db_u64(node), db_u64(incarnation)), &affected);
+    /* A statement that changed nothing committed nothing. */
+    if (!error && affected != 1) return ERR_NOT_FOUND;
+    return error;
 }
 
 enum { FEED_PAGE = 1000 };

@@ -1,6 +1,7 @@
 /* The rows of nodes: joining, heartbeats, holding, fencing. Called by the engine's jobs on a DB
  * thread. Always holds: a fenced incarnation is never unfenced, an incarnation's number is never
- * used again (so rows of node are kept), and each fence has its row in the change feed. */
+ * used again (so the newest row of each node is kept), and each fence has its row in the change
+ * feed. */
 #include "store/node.h"
 
 #include "base/span.h"
@@ -14,6 +15,12 @@ enum { ATTEMPTS = 8, JOIN_ATTEMPTS = 2, FENCES_AT_ONCE = 16, NAME_MAX_LENGTH = 6
 static const char find_name_sql[] = "SELECT id FROM node_name WHERE name = ? FOR UPDATE";
 static const char add_name_sql[] =
     "INSERT INTO node_name (name, id) SELECT ?, COALESCE(MAX(id), 0) + 1 FROM node_name";
+static const char find_unused_sql[] =
+    "SELECT id FROM node_name m WHERE NOT EXISTS (SELECT 1 FROM node n WHERE n.id = m.id AND "
+    "(n.fenced = 0 OR n.fenced_at >= ?)) ORDER BY id LIMIT 1";
+static const char is_used_sql[] =
+    "SELECT 1 FROM node WHERE id = ? AND (fenced = 0 OR fenced_at >= ?) LIMIT 1";
+static const char rename_sql[] = "UPDATE node_name SET name = ? WHERE id = ?";
 static const char newest_sql[] = "SELECT COALESCE(MAX(incarnation), 0), COALESCE(MAX(IF(tag = ?, "
                                  "incarnation, 0)), 0) FROM node WHERE id = ?";
 static const char add_node_sql[] =
@@ -58,16 +65,42 @@ static struct feed_row fence_row(unsigned id, unsigned incarnation)
 
 /* ---- joining ---- */
 
-static enum err take_id(struct db *db, const char *name, unsigned *id)
+static enum err find_id(struct db *db, const char *sql, const struct db_value *values, size_t count,
+                        unsigned *id)
 {
     struct db_rows rows;
+    enum err error = db_query(db, sql, values, count, &rows);
+    if (error) return error;
+    bool found = db_next(&rows);
+    if (found) *id = (unsigned)db_get_u64(&rows, 0);
+    db_finish(&rows);
+    return found ? ERR_OK : ERR_NOT_FOUND;
+}
+
+/* The ids are used up: that of a node that nobody has been for long, whose name it loses. Who joins
+ * under that name locks its row first, so what holds behind the lock holds up to the commit. */
+static enum err take_unused(struct db *db, const char *name, int64_t now_ms, unsigned *id)
+{
+    struct db_value before = db_i64(now_ms - NODE_KEPT_MS);
+    enum err error =
+        db_execute(db, "DELETE FROM node_name WHERE name = ?", DB_VALUES(db_text(name)), NULL);
+    if (!error) error = find_id(db, find_unused_sql, DB_VALUES(before), id);
+    if (error) return error == ERR_NOT_FOUND ? ERR_FULL : error;
+    error = db_execute(db, rename_sql, DB_VALUES(db_text(name), db_u64(*id)), NULL);
+    if (error) return error;
+    error = find_id(db, is_used_sql, DB_VALUES(db_u64(*id), before), &(unsigned){0});
+    if (!error) return ERR_DB_RETRY;
+    return error == ERR_NOT_FOUND ? ERR_OK : error;
+}
+
+/* ERR_DENIED: the name of one that joins again is gone. */
+static enum err take_id(struct db *db, const char *name, bool again, int64_t now_ms, unsigned *id)
+{
     for (int attempt = 0; attempt < 2; attempt++) {
-        enum err error = db_query(db, find_name_sql, DB_VALUES(db_text(name)), &rows);
-        if (error) return error;
-        bool found = db_next(&rows);
-        if (found) *id = (unsigned)db_get_u64(&rows, 0);
-        db_finish(&rows);
-        if (found) return *id <= NODE_ID_MAX ? ERR_OK : ERR_FULL;
+        enum err error = find_id(db, find_name_sql, DB_VALUES(db_text(name)), id);
+        if (!error && *id > NODE_ID_MAX) return take_unused(db, name, now_ms, id);
+        if (error != ERR_NOT_FOUND) return error;
+        if (again) return ERR_DENIED;
         error = db_execute(db, add_name_sql, DB_VALUES(db_text(name)), NULL);
         /* Another new node took the number in this moment. */
         if (error) return error == ERR_EXISTS ? ERR_DB_RETRY : error;
@@ -75,9 +108,11 @@ static enum err take_id(struct db *db, const char *name, unsigned *id)
     return ERR_DB;
 }
 
-/* The number after the newest one. ERR_DENIED: the process of `tag` had joined, and another since;
- * the lock on the name's row keeps others out until this is committed. */
-static enum err next_incarnation(struct db *db, unsigned id, uint64_t tag, unsigned *incarnation)
+/* The number after the newest one. ERR_DENIED: the process of `tag` had joined, and another since,
+ * or its row is gone, which the newest one's never is; the lock on the name's row keeps others out
+ * until this is committed. */
+static enum err next_incarnation(struct db *db, unsigned id, uint64_t tag, bool again,
+                                 unsigned *incarnation)
 {
     struct db_rows rows;
     enum err error = db_query(db, newest_sql, DB_VALUES(db_u64(tag), db_u64(id)), &rows);
@@ -85,7 +120,7 @@ static enum err next_incarnation(struct db *db, unsigned id, uint64_t tag, unsig
     bool found = db_next(&rows);
     uint64_t newest = found ? db_get_u64(&rows, 0) : 0, own = found ? db_get_u64(&rows, 1) : 0;
     db_finish(&rows);
-    if (own && own != newest) return ERR_DENIED;
+    if (own ? own != newest : again) return ERR_DENIED;
     *incarnation = (unsigned)newest + 1;
     return ERR_OK;
 }
@@ -124,14 +159,14 @@ static enum err fence_some_former(struct db *db, unsigned id, unsigned incarnati
     return *count ? feed_append(db, now_ms, feed, *count, NULL, 0, NULL, NULL) : ERR_OK;
 }
 
-static enum err join_once(struct db *db, const char *name, uint64_t tag, int64_t now_ms,
+static enum err join_once(struct db *db, const char *name, uint64_t tag, bool again, int64_t now_ms,
                           struct node_joined *out)
 {
     size_t fenced = FENCES_AT_ONCE;
     *out = (struct node_joined){0};
     enum err error = db_begin(db);
-    if (!error) error = take_id(db, name, &out->id);
-    if (!error) error = next_incarnation(db, out->id, tag, &out->incarnation);
+    if (!error) error = take_id(db, name, again, now_ms, &out->id);
+    if (!error) error = next_incarnation(db, out->id, tag, again, &out->incarnation);
     if (!error) error = add_incarnation(db, tag, now_ms, out);
     while (!error && fenced == FENCES_AT_ONCE) {
         error = fence_some_former(db, out->id, out->incarnation, now_ms, &fenced);
@@ -151,16 +186,28 @@ static bool is_name(const char *name)
     return length > 0 && length <= NAME_MAX_LENGTH;
 }
 
-enum err node_join(struct db *db, const char *name, uint64_t tag, int64_t now_ms,
-                   struct node_joined *out)
+static enum err join(struct db *db, const char *name, uint64_t tag, bool again, int64_t now_ms,
+                     struct node_joined *out)
 {
     enum err error = ERR_DB_RETRY;
     if (!is_name(name) || !tag) return ERR_INVALID;
     /* Few: each may wait a second for a lock, and the caller comes again. */
     for (int attempt = 0; error == ERR_DB_RETRY && attempt < JOIN_ATTEMPTS; attempt++) {
-        error = join_once(db, name, tag, now_ms, out);
+        error = join_once(db, name, tag, again, now_ms, out);
     }
     return error;
+}
+
+enum err node_join(struct db *db, const char *name, uint64_t tag, int64_t now_ms,
+                   struct node_joined *out)
+{
+    return join(db, name, tag, false, now_ms, out);
+}
+
+enum err node_join_again(struct db *db, const char *name, uint64_t tag, int64_t now_ms,
+                         struct node_joined *out)
+{
+    return join(db, name, tag, true, now_ms, out);
 }
 
 enum err node_find_former(struct db *db, const char *name, int64_t now_ms, struct node_former *out)

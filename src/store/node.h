@@ -15,6 +15,11 @@ struct db;
 
 enum { NODE_ID_MAX = 511 };
 
+/* So long after its fence nobody speaks of an incarnation any more: its rows may go, but the newest
+ * of each node, which keeps the number; and a name all of whose incarnations are that old makes
+ * room for a new one when the ids are used up. */
+#define NODE_KEPT_MS (30 * INT64_C(86400000))
+
 struct node_row {
     unsigned id, incarnation;
     bool fenced;
@@ -31,9 +36,13 @@ struct node_joined {
  * fences all its former ones, in one transaction of its own. `tag` is the process' own random
  * number, never 0: a process may join again after it was fenced, or after ERR_DB_UNCERTAIN, but
  * gets ERR_DENIED once a process of another tag has joined behind it. Ids are 1…NODE_ID_MAX:
- * ERR_FULL when they are used up. */
+ * ERR_FULL when they are used up, and all in use. */
 MUST_USE enum err node_join(struct db *db, const char *name, uint64_t tag, int64_t now_ms,
                             struct node_joined *out);
+/* The same for a process that knows that it had joined before. ERR_DENIED also when its rows, or
+ * its name, are gone: it was stopped for so long that others may be in its place. */
+MUST_USE enum err node_join_again(struct db *db, const char *name, uint64_t tag, int64_t now_ms,
+                                  struct node_joined *out);
 
 /* The newest incarnation of a name, while it is not fenced: of a process that crashed, or lives. */
 struct node_former {

@@ -1,5 +1,5 @@
-/* Deleting what no longer says anything: old rows of the change feed, the newest journal rows that
- * ended incarnations left behind, leases and budgets of periods long past. Any node may do each
+/* Deleting what no longer says anything: old rows of the change feed, what ended incarnations left
+ * behind, leases and budgets of periods long past. Any node may do each
  * step at any time, also twice and beside another node: what is to go is picked without locks and
  * deleted only if it still may. DB thread. */
 #ifndef KEYMETER_STORE_UPKEEP_H
@@ -31,6 +31,9 @@ MUST_USE enum err upkeep_feed(struct db *db, const struct upkeep *upkeep, size_t
 /* Folded journal rows of incarnations that were fenced more than an hour ago: nobody is still to
  * look for an uncertain insert of theirs. Without a backlog it is one row an incarnation. */
 MUST_USE enum err upkeep_journal(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+/* Nodes' incarnations that were fenced more than 30 days ago (NODE_KEPT_MS), are folded whole and
+ * have neither leases nor claims left, and are not their node's newest. */
+MUST_USE enum err upkeep_nodes(struct db *db, const struct upkeep *upkeep, size_t *deleted);
 /* Leases of periods that ended at least a day ago, in which all that was granted is settled. */
 MUST_USE enum err upkeep_leases(struct db *db, const struct upkeep *upkeep, size_t *deleted);
 /* Budgets of periods that ended at least 62 days ago and have no lease any more. */

@@ -48,6 +48,7 @@ static int64_t number(const char *sql)
 
 /* Tags of processes. */
 enum { PROCESS_A = 11, PROCESS_B, PROCESS_C, DAY_MS = 24 * 3600 * 1000 };
+#define LONG_MS (2 * NODE_KEPT_MS)
 
 static struct node_joined join(const char *name, uint64_t tag)
 {
@@ -206,8 +207,42 @@ static void names_and_ids_have_bounds(void **unused)
     name[64] = '\0';
     must(node_join(db, name, PROCESS_A, 1, &joined));
     must(db_command(db, "UPDATE node_name SET id = 511"));
+    must(db_command(db, "UPDATE node SET id = 511"));
     assert_int_equal(node_join(db, "next", PROCESS_A, 1, &joined), ERR_FULL);
     assert_int_equal(number("SELECT COUNT(*) FROM node_name"), 1);
+}
+
+/* As of containers that have a new name each: the ids would be used up for good. */
+static void a_new_name_gets_the_id_of_one_long_gone(void **unused)
+{
+    (void)unused;
+    struct node_joined old = join("old", PROCESS_A), joined;
+    must(db_command(db, "UPDATE node_name SET id = 511"));
+    must(db_command(db, "UPDATE node SET id = 511"));
+    assert_int_equal(node_join(db, "new", PROCESS_B, LONG_MS, &joined), ERR_FULL); /* it lives */
+    must(node_leave(db, 5000, 511, old.incarnation));
+    assert_int_equal(node_join(db, "new", PROCESS_B, 5000 + NODE_KEPT_MS, &joined), ERR_FULL);
+    must(node_join(db, "new", PROCESS_B, 5001 + NODE_KEPT_MS, &joined));
+    assert_int_equal(joined.id, 511);
+    assert_int_equal(joined.incarnation, old.incarnation + 1); /* no number is used twice */
+    assert_int_equal(number("SELECT COUNT(*) FROM node_name WHERE name = 'new'"), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM node_name"), 1);
+    /* Whoever was stopped that long comes back to nothing, and leaves the new one alone. */
+    assert_int_equal(node_join_again(db, "old", PROCESS_A, LONG_MS, &joined), ERR_DENIED);
+    must(node_heartbeat(db, 511, old.incarnation + 1, LONG_MS));
+}
+
+static void a_process_whose_rows_are_gone_does_not_join_again(void **unused)
+{
+    (void)unused;
+    struct node_joined joined = join("alpha", PROCESS_A), again;
+    must(node_fence(db, 5, joined.id, joined.incarnation, 0));
+    must(node_join_again(db, "alpha", PROCESS_A, 6, &again));
+    assert_int_equal(again.incarnation, 2);
+    joined = join("alpha", PROCESS_B);
+    must(db_command(db, "DELETE FROM node WHERE incarnation < 3"));
+    assert_int_equal(node_join_again(db, "alpha", PROCESS_A, LONG_MS, &again), ERR_DENIED);
+    must(node_heartbeat(db, joined.id, joined.incarnation, LONG_MS));
 }
 
 /* ---- credentials ---- */
@@ -287,6 +322,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_heartbeat_waits_for_nobody, open_migrated, close_it),
         cmocka_unit_test_setup_teardown(a_fence_needs_the_heartbeat_seen, open_migrated, close_it),
         cmocka_unit_test_setup_teardown(names_and_ids_have_bounds, open_migrated, close_it),
+        cmocka_unit_test_setup_teardown(a_new_name_gets_the_id_of_one_long_gone, open_migrated,
+                                        close_it),
+        cmocka_unit_test_setup_teardown(a_process_whose_rows_are_gone_does_not_join_again,
+                                        open_migrated, close_it),
         cmocka_unit_test_setup_teardown(only_the_keys_it_was_made_with, open_migrated, close_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

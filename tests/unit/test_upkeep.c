@@ -153,6 +153,59 @@ static void only_ended_incarnations_lose_their_newest_journal_row(void **unused)
     assert_int_equal(number("SELECT COUNT(*) FROM fold_owner"), 5);
 }
 
+/* ---- nodes ---- */
+
+static void ended_add(int incarnation, int64_t fenced_at)
+{
+    sql("INSERT INTO node (id, incarnation, tag, fenced, fenced_at, started_at) VALUES (9, %d, 5, "
+        "%d, %lld, 0)",
+        incarnation, fenced_at > 0, (long long)fenced_at);
+    sql("INSERT INTO node_heartbeat (node, incarnation, connection, sent_at) VALUES (9, %d, 0, 0)",
+        incarnation);
+    sql("INSERT INTO fold_owner VALUES (9, %d, 5)", incarnation);
+}
+
+/* One of each, and nothing that still speaks of it may be there: then its number is in no row. */
+static void an_ended_incarnation_goes_when_nothing_speaks_of_it(void **unused)
+{
+    (void)unused;
+    static const char *const speaks[] = {
+        "INSERT INTO meter_journal VALUES (9, 2, 6, '')",
+        "INSERT INTO meter_journal VALUES (9, 2, 5, '')",
+        "INSERT INTO lease (node, incarnation, kind, subject, period_start, granted) VALUES (9, 2, "
+        "1, 1, 0, 0)",
+        "INSERT INTO idempotency (id, fingerprint, node, incarnation, claim, reserved_at, "
+        "expires_at) VALUES ('i', 'f', 9, 2, 1, 0, 0)",
+        "INSERT INTO outbox (id, kind, subject, generation, recipient, customer_id, state, "
+        "next_at, node, incarnation, first_queued_at) VALUES (1, 'k', 1, 1, 'r', 1, 'sending', 0, "
+        "9, 2, 0)"};
+    static const char *const gone[] = {"meter_journal", "meter_journal", "lease", "idempotency",
+                                       "outbox"};
+    ended_add(2, NOW_MS - 31 * DAY_MS);
+    ended_add(3, NOW_MS - 29 * DAY_MS); /* too young */
+    ended_add(4, NOW_MS - 31 * DAY_MS); /* the newest: it keeps the number */
+    for (size_t i = 0; i < COUNT_OF(speaks); i++) {
+        sql("%s", speaks[i]);
+        assert_int_equal(run(upkeep_nodes), 0);
+        sql("DELETE FROM %s", gone[i]);
+    }
+    assert_int_equal(run(upkeep_nodes), 1);
+    assert_int_equal(run(upkeep_nodes), 0);
+    assert_int_equal(number("SELECT COUNT(*) FROM node WHERE id = 9"), 2);
+    assert_int_equal(number("SELECT COUNT(*) FROM node_heartbeat WHERE node = 9"), 2);
+    assert_int_equal(number("SELECT COUNT(*) FROM fold_owner WHERE node = 9"), 2);
+    assert_int_equal(number("SELECT COUNT(*) FROM node WHERE id = 9 AND incarnation = 2"), 0);
+}
+
+static void a_living_incarnation_stays_however_old_it_is(void **unused)
+{
+    (void)unused;
+    ended_add(2, 0);
+    ended_add(3, 0);
+    assert_int_equal(run(upkeep_nodes), 0);
+    assert_int_equal(number("SELECT COUNT(*) FROM node WHERE id = 9"), 2);
+}
+
 /* ---- leases and budgets ---- */
 
 static void budget_add(int subject, int64_t age_days)
@@ -212,6 +265,11 @@ static void a_fenced_node_deletes_nothing(void **unused)
     must(node_leave(db, NOW_MS, upkeep.node, upkeep.incarnation));
     assert_int_equal(upkeep_budgets(db, &upkeep, &deleted), ERR_FENCED);
     assert_int_equal(deleted, 0);
+    ended_add(2, NOW_MS - 31 * DAY_MS);
+    ended_add(3, 0);
+    assert_int_equal(upkeep_nodes(db, &upkeep, &deleted), ERR_FENCED);
+    assert_int_equal(number("SELECT COUNT(*) FROM node WHERE id = 9"), 2);
+    assert_int_equal(deleted, 0);
     assert_int_equal(number("SELECT COUNT(*) FROM budget"), 1);
 }
 
@@ -257,6 +315,8 @@ int main(void)
         TEST(the_feed_gets_no_gap_by_a_slow_clock),
         TEST(a_node_behind_the_feed_is_told_to_read_everything_anew),
         TEST(only_ended_incarnations_lose_their_newest_journal_row),
+        TEST(an_ended_incarnation_goes_when_nothing_speaks_of_it),
+        TEST(a_living_incarnation_stays_however_old_it_is),
         TEST(leases_go_when_they_are_settled_and_their_period_is_over),
         TEST(budgets_go_62_days_after_their_period_and_their_last_lease),
         TEST(what_rotation_leaves_goes_after_90_days),
