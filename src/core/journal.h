@@ -14,7 +14,6 @@ enum {
     JOURNAL_TAKEN_BACK = 8, /* counts are to be subtracted: nobody got this answer (units carry
                                their own sign) */
     JOURNAL_ACTIVE = 16,    /* the key's first use in this hour, as far as the node knows */
-    JOURNAL_HAS_CAP = 2,    /* its units count against the key's monthly cap too */
 };
 enum { JOURNAL_FLAGS_MAX = 31, JOURNAL_ENTRY_MAX = 128 /* bytes encoded, at most */ };
 

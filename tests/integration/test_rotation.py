@@ -149,6 +149,21 @@ def test_two_nodes_do_each_step_once(build_directory, clock):
         assert len(listed) == 150 and {row["waits_for"] for row in listed} == {"delivery"}
 
 
+def test_a_minute_brings_so_many_rotations_and_no_more(build_directory):
+    """A clock that was wrong for a day and believed: what it made due at once comes bit by bit."""
+    with Cluster(build_directory, "one", more=["rotation.per_minute=2"]) as cluster:
+        node = cluster.nodes[0]
+        node.tier("many", max_keys=1000)
+        signed = node.signup("many", key={"title": "first"})
+        keys = [signed["key"]["id"]] + [
+            node.must("POST", "/v1/keys", {"customer_id": signed["customer"]["id"]})["id"] for _ in range(19)]
+        for key in keys:
+            rotations.make_due(cluster, key)
+        ran = rotations.run(node)
+        assert 2 <= ran["notified"] <= 8 and ran["due"] == 20 - ran["notified"], ran
+        assert rotations.mails(cluster)["rotation_upcoming"] == ran["notified"]
+
+
 @pytest.mark.parametrize("jump", [HOUR, -HOUR, 90 * DAY, -90 * DAY])
 def test_a_clock_that_jumps_pauses_until_it_is_confirmed(build_directory, clock, jump):
     with Cluster(build_directory, "one", environment=clock.environment) as cluster:

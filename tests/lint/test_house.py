@@ -183,3 +183,37 @@ def test_headers_have_their_guard():
         if f"#ifndef KEYMETER_{name}" not in sources.read(path):
             faults.append(where(path))
     assert not faults, "\n".join(faults)
+
+
+def test_locks_by_name_are_for_migrations():
+    """They belong to a connection, which may be gone or stopped while its work goes on."""
+    faults = [
+        where(path, line)
+        for path in C_FILES
+        for line, text in sources.strings(sources.read(path))
+        if "GET_LOCK" in text and where(path) != "src/store/migrate.c"
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_the_schema_has_no_foreign_keys():
+    """The fold must never fail on content: a customer that is gone stops no count."""
+    faults = [
+        where(path, number)
+        for path in sources.tracked("schema/*.sql")
+        for number, line in enumerate(sources.read(path).split("\n"), 1)
+        if re.search(r"\bFOREIGN KEY\b|\bREFERENCES\s+\w+\s*\(", line.split("--")[0])
+    ]
+    assert not faults, "\n".join(faults)
+
+
+def test_each_rule_names_tests_that_are_there():
+    faults, named = [], 0
+    for number, line in enumerate(sources.read(ROOT / "docs/rules.md").split("\n"), 1):
+        for folder, file, name in re.findall(r"`(unit|integration|lint)/(test_\w+\.(?:c|py)):(\w+)`", line):
+            named += 1
+            path = ROOT / "tests" / folder / file
+            if not path.exists() or not re.search(rf"\b(void|def) {name}\(", sources.read(path)):
+                faults.append(f"docs/rules.md:{number}: {folder}/{file}:{name}")
+    assert named > 50
+    assert not faults, "\n".join(faults)

@@ -235,6 +235,28 @@ static void two_committers_leave_no_gap_and_one_chain(void **state)
     audit_is_whole(2 * 40 * 7);
 }
 
+static enum err nothing_run(struct db *on, struct operation *operation)
+{
+    (void)on;
+    (void)operation;
+    return ERR_OK;
+}
+
+/* It may have seen that another had done it, and that commit need not be durable yet. */
+static void what_changed_nothing_is_answered_behind_a_commit_too(void **state)
+{
+    (void)state;
+    struct touch touch;
+    struct operation *operation = &touch.operation;
+    int64_t before = number("SELECT position FROM feed_head");
+    touch_init(&touch, 1);
+    operation->run = nothing_run;
+    committer_run(db, &operation, 1, database_start());
+    assert_int_equal(operation->job.error, ERR_OK);
+    assert_int_equal(number("SELECT position FROM feed_head"), before + 1);
+    feed_is_dense();
+}
+
 /* ---- several at once ---- */
 
 static unsigned attempts;
@@ -361,6 +383,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_waits_is_merged_and_one_refusal_undoes_one, begin,
                                         finish),
         cmocka_unit_test_setup_teardown(two_committers_leave_no_gap_and_one_chain, begin, finish),
+        cmocka_unit_test_setup_teardown(what_changed_nothing_is_answered_behind_a_commit_too, begin,
+                                        finish),
         cmocka_unit_test_setup_teardown(one_of_many_that_cannot_be_done_leaves_the_others_alone,
                                         begin, finish),
         cmocka_unit_test_setup_teardown(who_waits_for_a_key_does_not_hold_the_head, begin, finish),

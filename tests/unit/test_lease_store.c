@@ -106,6 +106,57 @@ static void one_knows_of_another(void **state)
     assert_int_equal(ask.available, 2);
 }
 
+static int64_t feed_rows(enum feed_kind kind)
+{
+    struct db_rows rows;
+    must(db_query(db, "SELECT COUNT(*) FROM feed WHERE kind = ?", DB_VALUES(db_i64(kind)), &rows));
+    assert_true(db_next(&rows));
+    int64_t count = db_get_i64(&rows, 0);
+    db_finish(&rows);
+    return count;
+}
+
+/* However often a node comes again while it waits; another's shortage is another ask. */
+static void a_shortage_is_asked_about_once(void **state)
+{
+    (void)state;
+    struct lease_take all = take_of(1, 1, 10), ask = take_of(1, 5, 5), third = ask;
+    must(db_command(db, "INSERT INTO node (id, incarnation, started_at) VALUES (9, 1, 0)"));
+    take(&all, 1, 8, 1);
+    assert_int_equal(all.granted, 10);
+    for (int i = 0; i < 3; i++) {
+        take(&ask, 1, NODE, INCARNATION);
+        assert_int_equal(ask.verdict, TAKE_WAIT);
+        assert_int_equal(feed_rows(FEED_ASK), 1);
+    }
+    take(&third, 1, 9, 1);
+    assert_int_equal(feed_rows(FEED_ASK), 2);
+}
+
+/* A verdict is kept by nodes that do not ask again until the feed says that units came back; what
+ * comes back while nobody has a verdict is nobody's news. */
+static void units_that_come_back_void_verdicts(void **state)
+{
+    (void)state;
+    struct lease_take holder = take_of(1, 1, 8), ask = take_of(1, 5, 5);
+    take(&holder, 1, 8, 1);
+    holder.spent = 2;
+    holder.want = 6;
+    take(&holder, 1, 8, 1);
+    assert_int_equal(feed_rows(FEED_CLEAR), 0);
+    holder.spent = holder.granted;
+    holder.need = holder.want = 0;
+    take(&holder, 1, 8, 1);
+    take(&ask, 1, NODE, INCARNATION);
+    assert_int_equal(ask.verdict, TAKE_EXCEEDED);
+    assert_int_equal(feed_rows(FEED_CLEAR), 0);
+    holder.spent -= 3; /* calls that were not committed after all */
+    take(&holder, 1, 8, 1);
+    assert_int_equal(feed_rows(FEED_CLEAR), 1);
+    take(&ask, 1, NODE, INCARNATION);
+    assert_int_equal(ask.verdict, TAKE_GRANTED);
+}
+
 /* A lock that is waited for ends with an error after a second. */
 static void takes_lock_nothing_else(void **state)
 {
@@ -128,6 +179,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(each_gets_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(one_knows_of_another, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_shortage_is_asked_about_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(units_that_come_back_void_verdicts, setup, teardown),
         cmocka_unit_test_setup_teardown(takes_lock_nothing_else, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,7 +47,7 @@ static void a_key_walks_by_a_claim_link(void **state)
     struct problem problem;
     uint64_t id = rotation_key(&old);
     assert_int_equal(until_changes("SELECT COUNT(*) FROM outbox", 24 * 90),
-                     at("2028-03-07T10:00:00Z")); /* day 83, over no leap day yet */
+                     at("2028-03-07T10:00:00Z")); /* day 83, over a leap day */
     assert_int_equal(mails("rotation_upcoming"), 1);
     rotation_pass_hours(3);
     assert_int_equal(rotation_deliver(NULL), 1);
