@@ -122,10 +122,7 @@ static void beat_done(struct db_job *job, enum err error)
     if (!error && !beat->fence) nodes_look(meter, beat);
     bool busy = meter->fold_flying || meter->upkeep_flying; /* one thread is the heartbeat's */
     if (!error && !busy && meter->state == METER_SERVING) fold_submit(meter);
-    if (error == ERR_FENCED && current && meter->state == METER_SERVING) {
-        log_event(LOG_WARN, "fenced", "this node was fenced; joining anew");
-        meter_join(meter);
-    }
+    if (error == ERR_FENCED && current && meter->state == METER_SERVING) meter_fenced(meter);
     free(beat);
 }
 
@@ -187,7 +184,8 @@ static void fold_done(struct db_job *job, enum err error)
                                  fold->due_count);
     }
     upkeep_start(fold->meter);
-    if (error) log_event(LOG_WARN, "fold_failed", "%s", err_name(error));
+    bool by_itself = error == ERR_FENCED && fold->meter->left;
+    if (error && !by_itself) log_event(LOG_WARN, "fold_failed", "%s", err_name(error));
     free(fold);
 }
 

@@ -237,6 +237,7 @@ void batch_start(struct meter *meter)
 {
     if (meter->flying || meter->unresolved) return;
     if (meter->state != METER_SERVING && meter->state != METER_STOPPING) return;
+    if (meter->left) return; /* it could write nothing, and read of its own fence */
     int64_t now_us = clock_mono_us();
     if (now_us < meter->batch_retry_us) return;
     if (list_empty(&meter->open) && !carry_is_due(meter, now_us) &&
@@ -350,8 +351,7 @@ static void batch_feed_news(struct meter *meter, struct meter_batch *batch)
 {
     feed_apply(meter, &batch->feed);
     if (meter->fenced) { /* whose units these were may have been given to others */
-        log_event(LOG_WARN, "fenced", "this node was fenced; joining anew");
-        meter_join(meter);
+        meter_fenced(meter);
         batch_undo(meter, batch);
         return;
     }
@@ -406,13 +406,11 @@ static void batch_done(struct db_job *job, enum err error)
         return;
     }
     if (error == ERR_FENCED)
-        log_event(LOG_WARN, "fenced", "this node was fenced; joining anew");
-    else if (!lost)
-        batch_failed(meter, error);
-    if (error == ERR_FENCED)
-        meter_join(meter);
+        meter_fenced(meter);
     else if (lost)
         meter_sync(meter);
+    else
+        batch_failed(meter, error);
     batch_undo(meter, batch);
 }
 

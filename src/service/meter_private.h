@@ -4,8 +4,7 @@
  * a customer's quota, or a key's cap, of one period. batch: calls answered by one feed read and one
  * insert. carry: journal entries without a batch (denials, refunds, calls of ack = memory) that go
  * with the next insert. orphan: the charge of a call that had 503 while its batch was under way.
- * epoch: counts the resets after a lost connection; what was loaded in an older one is loaded
- * again.
+ * epoch: counts the resets after a lost connection; what an older one loaded is loaded again.
  *
  * To add a reason to deny: meter_decide.c. To change what is journaled: meter_batch.c. Staleness
  * after a feed row: meter_feed.c. */
@@ -138,6 +137,7 @@ void feed_forget(struct meter *meter, struct feed_place place);
 
 /* meter_sync.c: joining, reading the feed's end, resolving an uncertain batch. */
 void meter_join(struct meter *meter);
+void meter_fenced(struct meter *meter); /* it can write no more */
 void meter_sync(struct meter *meter);
 void meter_resolve(struct meter *meter, struct meter_batch *batch);
 

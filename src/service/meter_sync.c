@@ -163,6 +163,13 @@ void meter_join(struct meter *meter)
     if (!control_start(meter, join_run, join_done, &values)) control_again(meter);
 }
 
+/* To leave is to be fenced too, by oneself: no warning, and nobody joins while it stops. */
+void meter_fenced(struct meter *meter)
+{
+    if (!meter->left) log_event(LOG_WARN, "fenced", "this node was fenced; joining anew");
+    meter_join(meter);
+}
+
 /* ---- sync ---- */
 static enum err sync_run(struct db *db, struct db_job *job)
 {

@@ -124,6 +124,38 @@ static void a_stop_before_the_join_ends_at_once(void **unused)
     meter_finish(NODE);
 }
 
+static bool beats(void *unused)
+{
+    (void)unused;
+    return services[NODE].meter->heartbeat_flying;
+}
+
+static bool joined_while_it_left;
+
+static bool has_left(void *unused)
+{
+    (void)unused;
+    if (!is_closed && services[NODE].meter->state == METER_JOINING) joined_while_it_left = true;
+    return is_closed;
+}
+
+/* Leaving is fencing oneself, and the feed tells of it. The heartbeat that waits for its row keeps
+ * the stop going for longer than an idle meter leaves between two reads of the feed. */
+static void a_node_that_leaves_does_not_take_its_own_fence_for_anothers(void **unused)
+{
+    (void)unused;
+    is_closed = joined_while_it_left = false;
+    begin();
+    struct db *holder = holder_begin("SELECT * FROM node_heartbeat FOR UPDATE");
+    loop_until(beats, NULL);
+    meter_stop(services[NODE].meter, on_closed, NULL);
+    loop_until(has_left, NULL);
+    services[NODE].meter = NULL;
+    holder_end(&holder);
+    assert_false(joined_while_it_left);
+    meter_finish(NODE);
+}
+
 /* ---- upkeep ---- */
 
 static bool units_are_back(void *unused)
@@ -200,6 +232,7 @@ int main(void)
         cmocka_unit_test(a_fenced_node_joins_anew),
         cmocka_unit_test(a_replaced_node_gives_up_and_fences_nobody),
         cmocka_unit_test(a_stop_before_the_join_ends_at_once),
+        cmocka_unit_test(a_node_that_leaves_does_not_take_its_own_fence_for_anothers),
         cmocka_unit_test(old_rows_go_but_not_by_a_clock_that_is_wrong),
     };
     return cmocka_run_group_tests(tests, meter_group_begin, meter_group_finish);
