@@ -3,7 +3,6 @@
  * the one before, so that nobody is called who is gone. At the end nothing is left on the loop. */
 #include "app.h"
 
-#include "api/client_address.h"
 #include "api/gateway.h"
 #include "api/metrics.h"
 #include "api/problem.h"
@@ -19,6 +18,7 @@
 #include "io/http_server.h"
 #include "io/loop.h"
 #include "notify.h"
+#include "service/client_address.h"
 #include "service/committer.h"
 #include "service/context.h"
 #include "service/encryption_watch.h"

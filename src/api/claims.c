@@ -5,7 +5,6 @@
 #include "api/claims.h"
 
 #include "api/auth.h"
-#include "api/client_address.h"
 #include "api/idempotency.h"
 #include "api/request.h"
 #include "base/clock.h"
@@ -13,6 +12,7 @@
 #include "core/api_key.h"
 #include "crypto/key_hash.h"
 #include "service/claim.h"
+#include "service/client_address.h"
 #include "service/context.h"
 #include "service/throttle.h"
 #include "store/claim.h"
@@ -130,14 +130,12 @@ static enum err reveal_begin(struct http_request *request, struct claim_call *ca
 {
     struct claim_reveal *reveal = &call->reveal;
     struct service *service = request_service(request);
-    struct address address = client_address(request);
     request->user = &call->caller;
     key_hash(service->keyring, call->token, reveal->hash);
     reveal->operation.service = service;
     reveal->operation.request = request;
     reveal->operation.status = 200;
     reveal->operation.write = reveal_write;
-    address_format(&address, reveal->operation.address);
     reveal->looked = looked;
     reveal->done = revealed;
     return claim_look_start(reveal);

@@ -3,12 +3,12 @@
  * when unknown, so that a client's forged ones are overwritten by whoever copies them. */
 #include "api/gateway.h"
 
-#include "api/client_address.h"
 #include "api/gateway_options.h"
 #include "api/problem.h"
 #include "api/request_log.h"
 #include "base/codec.h"
 #include "conf/settings.h"
+#include "service/client_address.h"
 #include "service/context.h"
 #include "service/meter.h"
 

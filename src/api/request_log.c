@@ -5,12 +5,12 @@
 #include "api/request_log.h"
 
 #include "api/auth.h"
-#include "api/client_address.h"
 #include "api/trace_context.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "conf/settings.h"
+#include "service/client_address.h"
 #include "service/context.h"
 
 #include <stdio.h>

@@ -7,8 +7,8 @@
 
 #include "base/clock.h"
 #include "base/codec.h"
-#include "core/network.h"
 #include "io/http.h"
+#include "service/client_address.h"
 #include "service/context.h"
 #include "service/idempotency.h"
 
@@ -35,10 +35,8 @@ enum err operation_submit(struct operation *operation)
         text_copy(operation->actor, sizeof operation->actor, "system");
     operation->request_id[0] = '\0';
     if (request) {
-        struct address peer = {0};
-        if (!operation->address[0] &&
-            address_from_sockaddr((const struct sockaddr *)&request->peer, &peer))
-            address_format(&peer, operation->address);
+        struct address client = client_address(request);
+        address_format(&client, operation->address);
         text_copy(operation->request_id, sizeof operation->request_id, request->request_id);
     }
     operation->reservation = reservation_of(request);

@@ -47,7 +47,8 @@ struct operation {
     struct reservation *reservation; /* NULL: none */
     int64_t now_ms;                  /* set at each run */
     /* noted by operation_submit for the audit rows, so that the thread need not read the request;
-     * an address that is set already stays, and an actor, if there is no token: */
+     * the client's address, as trusted proxies tell it; an actor that is set stays, if there is no
+     * token: */
     char actor[64], address[46], request_id[65];
     /* filled by run, written by the committer: */
     struct feed_row feed[OPERATION_FEED_MAX];

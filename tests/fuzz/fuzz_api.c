@@ -5,13 +5,13 @@
  * Input: "METHOD TARGET\n", then lines that begin with A to Z, which become header lines, then the
  * body. $K stands for a key and $T for a token, whose check digits no mutation would hit. */
 #include "api/auth.h"
-#include "api/client_address.h"
 #include "api/gateway.h"
 #include "api/problem.h"
 #include "api/routes.h"
 #include "api/web.h"
 #include "conf/settings.h"
 #include "core/api_key.h"
+#include "service/client_address.h"
 #include "service/context.h"
 #include "service/meter_private.h"
 #include "service/token_cache.h"

@@ -1,6 +1,6 @@
 /* X-Forwarded-For is read from the right: each hop appends who it got the call from, so only what
  * trusted proxies appended can be believed; what a client wrote stands further left. */
-#include "api/client_address.h"
+#include "service/client_address.h"
 
 static struct network trusted[TRUSTED_PROXIES_MAX];
 static unsigned trusted_count;

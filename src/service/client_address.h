@@ -1,6 +1,6 @@
 /* The client's address behind trusted proxies. Loop thread. */
-#ifndef KEYMETER_API_CLIENT_ADDRESS_H
-#define KEYMETER_API_CLIENT_ADDRESS_H
+#ifndef KEYMETER_SERVICE_CLIENT_ADDRESS_H
+#define KEYMETER_SERVICE_CLIENT_ADDRESS_H
 
 #include "core/network.h"
 #include "io/http.h"
