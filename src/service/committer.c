@@ -82,14 +82,45 @@ static bool rows_fit(const struct operation *operation)
            (!operation->feed_count || operation->audit_count);
 }
 
+/* The operations from `from` on that read ahead with it, up to one that does not gather. */
+static size_t alike(const struct batch *batch, size_t from, struct operation **out)
+{
+    size_t count = 0;
+    for (size_t i = from; i < batch->count && batch->operations[i]->gathers; i++)
+        if (batch->operations[i]->read_ahead == batch->operations[from]->read_ahead)
+            out[count++] = batch->operations[i];
+    return count;
+}
+
+/* Once for all of them; what cannot be read so is read one by one. */
+static enum err read_ahead(struct batch *batch, size_t from)
+{
+    struct operation *operations[COMMITTER_BATCH_MAX];
+    struct gathered *gathered = batch->gathered;
+    const struct operation *first = batch->operations[from];
+    if (batch->alone || gathered->read_ahead || !first->read_ahead) return ERR_OK;
+    size_t count = alike(batch, from, operations);
+    gathered->read_ahead = true;
+    if (count < 2) return ERR_OK;
+    for (size_t i = 0; i < count; i++)
+        operations[i]->gathered = gathered;
+    enum err error = reservations_hold(batch->db, operations, count);
+    if (!error) error = first->read_ahead(batch->db, operations, count);
+    if (ends_batch(batch->db, error)) return error == ERR_DB_RETRY ? error : ERR_DB_LOST;
+    if (error) gathered_forget(gathered);
+    return ERR_OK;
+}
+
 /* Runs one operation between savepoints; its own outcome is in job.error. An error returned ends
  * the batch. */
-static enum err operation_run(struct batch *batch, struct operation *operation)
+static enum err operation_run(struct batch *batch, size_t at)
 {
     struct db *db = batch->db;
+    struct operation *operation = batch->operations[at];
     operation_begin(operation);
     operation->gathered = batch->gathered;
-    enum err error = operation->gathers ? ERR_OK : gathered_write(db, batch->gathered);
+    enum err error =
+        operation->gathers ? read_ahead(batch, at) : gathered_write(db, batch->gathered);
     size_t gathered = batch->gathered->keys.count;
     if (!error) error = db_savepoint(db);
     if (error) return error;
@@ -144,7 +175,7 @@ static enum err next_run(struct batch *batch, size_t from, size_t *count)
 {
     struct operation **operations = batch->operations + from;
     *count = 1;
-    if (!operations[0]->run_many) return operation_run(batch, operations[0]);
+    if (!operations[0]->run_many) return operation_run(batch, from);
     while (from + *count < batch->count && operations[*count]->run_many == operations[0]->run_many)
         ++*count;
     enum err error = gathered_write(batch->db, batch->gathered);
@@ -178,8 +209,7 @@ static enum err batch_try(struct batch *batch)
     struct db *db = batch->db;
     enum err error = db_begin(db);
     batch->live_token = 0;
-    batch->gathered->keys.count = 0;
-    batch->gathered->has_tier = false;
+    gathered_drop(batch->gathered);
     for (size_t i = 0, count; !error && i < batch->count; i += count)
         error = next_run(batch, i, &count);
     if (!error) error = gathered_write(db, batch->gathered);
@@ -270,6 +300,7 @@ void committer_run(struct db *db, struct operation **operations, size_t count,
     }
     free(batch.feed);
     free(batch.audit);
+    if (batch.gathered) gathered_drop(batch.gathered);
     free(batch.gathered);
 }
 

@@ -198,6 +198,16 @@ enum err reservation_begin(struct db *db, struct operation *operation)
     return node_hold(db, reservation->claim.node, reservation->claim.incarnation);
 }
 
+enum err reservations_hold(struct db *db, struct operation **operations, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct reservation *reservation = operations[i]->reservation;
+        if (reservation)
+            return node_hold(db, reservation->claim.node, reservation->claim.incarnation);
+    }
+    return ERR_OK;
+}
+
 enum err reservation_keep(struct db *db, struct operation *operation)
 {
     struct buf sealed CLEANUP(buf_done) = {0};

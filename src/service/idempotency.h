@@ -51,6 +51,9 @@ struct reservation *reservation_of(const struct http_request *request);
  * another's by now. */
 MUST_USE enum err reservation_begin(struct db *db, struct operation *operation);
 MUST_USE enum err reservation_keep(struct db *db, struct operation *operation);
+/* Holds the node's row ahead, when one of these has a reservation, because it comes before the rows
+ * of customers. */
+MUST_USE enum err reservations_hold(struct db *db, struct operation **operations, size_t count);
 
 /* Frees a buffer whose text may hold a secret. */
 void answer_wipe(struct buf *answer);

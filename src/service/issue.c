@@ -74,6 +74,21 @@ bool issue_limits_allowed(struct problem *problem, const struct key_settings *se
     return problem->field_count == before;
 }
 
+/* Keys that the customer has, those that wait to be written with it. */
+static enum err count_keys(struct db *db, const struct operation *operation, uint64_t customer_id,
+                           uint32_t at_most, uint32_t *count)
+{
+    const struct gathered *gathered = operation->gathered;
+    const struct gathered_customer *customer = gathered_customer(gathered, customer_id);
+    enum err error = ERR_OK;
+    if (customer)
+        *count = customer->key_count;
+    else
+        error = api_key_count(db, customer_id, at_most, count);
+    *count += new_keys_of(&gathered->keys, customer_id);
+    return error;
+}
+
 static enum err check(struct db *db, struct operation *operation,
                       const struct key_settings *settings, uint64_t customer_id,
                       const struct tier_row *tier)
@@ -85,9 +100,8 @@ static enum err check(struct db *db, struct operation *operation,
         wrong(problem, settings, "expires_at", "must be in the future");
         return ERR_DENIED;
     }
-    uint32_t count;
-    enum err error = api_key_count(db, customer_id, tier->tier.max_keys, &count);
-    count += new_keys_of(&operation->gathered->keys, customer_id);
+    uint32_t count = 0;
+    enum err error = count_keys(db, operation, customer_id, tier->tier.max_keys, &count);
     if (error || count < tier->tier.max_keys) return error;
     return problem_set(problem, 403, "key_limit_reached",
                        "The tier allows %u keys, which the customer has; revoke one or change the "
@@ -114,7 +128,8 @@ static enum err first_secret(struct db *db, struct operation *operation,
 
 /* Leaves the key's rows to be written with those of others. `made` NULL: no secret's row is. */
 static enum err gather(struct operation *operation, const struct api_key_row *row,
-                       const struct tier *tier, const char *slug, const struct key_secret_row *made)
+                       const struct tier *tier, const char *slug, const struct key_secret_row *made,
+                       const struct outbox_row *mail)
 {
     struct new_key *key = new_keys_next(&operation->gathered->keys);
     if (!key) return ERR_FULL;
@@ -123,20 +138,24 @@ static enum err gather(struct operation *operation, const struct api_key_row *ro
     key->has_notice = rotation_rows_notice(row, tier, row->created_at, &key->notice);
     key->has_secret = made != NULL;
     if (made) key->secret = *made;
+    key->mail = *mail;
     return ERR_OK;
 }
 
-/* The mail with the secret, with the link to it, or, when the answer has it, without. */
+/* The mail with the secret, with the link to it, or, when the answer has it, without: such a one is
+ * left in *mail, to be written with the key's rows. */
 static enum err tell_issued(struct db *db, struct operation *operation,
                             const struct delivery *delivery, const struct customer_row *customer,
                             const struct api_key_row *row, const char *start,
-                            const struct tier_row *tier)
+                            const struct tier_row *tier, struct arena *arena,
+                            struct outbox_row *mail)
 {
     struct notice notice CLEANUP(notice_done) = {.customer = customer};
     if (!delivery->by_mail && !operation->service->mails) return ERR_OK;
     secret_mail_issued(&notice, row, start, tier);
     if (delivery->by_mail) return delivery_tell(db, operation, delivery, &notice);
-    enum err error = notice_queue(db, operation, &notice, NULL);
+    enum err error = notice_write(operation, &notice, arena, mail);
+    if (error) *mail = (struct outbox_row){0};
     return error == ERR_NOT_FOUND ? ERR_OK : error;
 }
 
@@ -160,6 +179,7 @@ enum err issue_key(struct db *db, struct operation *operation, const struct key_
     int64_t now_ms = operation->now_ms;
     bool by_link = delivery->by_mail && !delivery->secret;
     struct key_secret_row made;
+    struct outbox_row mail = {0};
     struct api_key_row row = {
         .id = delivery->by_mail ? delivery->key_id : id_new(),
         .customer_id = customer->id,
@@ -186,13 +206,14 @@ enum err issue_key(struct db *db, struct operation *operation, const struct key_
     if (!error && row.expires_at) error = rotation_rows_expiry(db, &row, &tier->tier, now_ms);
     if (!error) key_view_of_new(&change->view, &row, by_link ? NULL : &made, slug, months, now_ms);
     if (!error && !settings->import)
-        error =
-            tell_issued(db, operation, delivery, customer, &row, by_link ? "" : made.start, tier);
+        error = tell_issued(db, operation, delivery, customer, &row, by_link ? "" : made.start,
+                            tier, arena, &mail);
     operation_feed(operation, FEED_KEY, row.id);
     operation_audit(operation, settings->import ? "key.import" : "key.create", subject,
                     customer->id, NULL);
     if (error) return error;
-    return gather(operation, &row, &tier->tier, slug, by_link || settings->import ? NULL : &made);
+    return gather(operation, &row, &tier->tier, slug, by_link || settings->import ? NULL : &made,
+                  &mail);
 }
 
 enum err issue_deliver(struct db *db, struct service *service, const struct key_settings *settings,
@@ -208,6 +229,36 @@ enum err issue_deliver(struct db *db, struct service *service, const struct key_
     return delivery_prepare_new(db, service, delivery, &what);
 }
 
+/* Of all that name their customer by its id. */
+static enum err issue_read_ahead(struct db *db, struct operation **operations, size_t count)
+{
+    uint64_t ids[NEW_KEYS_MAX];
+    size_t named = 0;
+    for (size_t i = 0; i < count && named < NEW_KEYS_MAX; i++) {
+        const struct issue *issue = CONTAINER_OF(operations[i], struct issue, change.operation);
+        if (issue->customer.id) ids[named++] = issue->customer.id;
+    }
+    return named ? gathered_customers(db, operations[0]->gathered, ids, named) : ERR_OK;
+}
+
+/* The customer, locked, and what it is entitled to: read ahead, or now. ERR_NOT_FOUND with a
+ * customer of id 0: there is none. */
+static enum err customer_take(struct db *db, struct issue *issue, struct customer_row *customer,
+                              struct entitlement_row *entitlement)
+{
+    struct arena *arena = &issue->change.arena;
+    const struct gathered_customer *ahead =
+        gathered_customer(issue->change.operation.gathered, issue->customer.id);
+    customer->id = 0;
+    if (!ahead) {
+        enum err error = customer_lock(db, &issue->customer, arena, customer);
+        return error ? error : entitlement_find(db, customer->id, arena, entitlement);
+    }
+    *customer = ahead->row;
+    *entitlement = ahead->entitlement;
+    return ahead->entitled ? ERR_OK : ERR_NOT_FOUND;
+}
+
 static enum err issue_run(struct db *db, struct operation *operation)
 {
     struct issue *issue = CONTAINER_OF(operation, struct issue, change.operation);
@@ -216,12 +267,11 @@ static enum err issue_run(struct db *db, struct operation *operation)
     struct entitlement_row entitlement;
     const struct tier_row *tier;
     arena_done(&change->arena);
-    enum err error = customer_lock(db, &issue->customer, &change->arena, &customer);
-    if (error == ERR_NOT_FOUND) {
+    enum err error = customer_take(db, issue, &customer, &entitlement);
+    if (error == ERR_NOT_FOUND && !customer.id) {
         problem_add_field(&operation->problem, "body.customer_id", "there is no such customer");
         return ERR_DENIED;
     }
-    if (!error) error = entitlement_find(db, customer.id, &change->arena, &entitlement);
     if (!error && entitlement_lapsed(&entitlement, operation->now_ms))
         return problem_set(&operation->problem, 402, "payment_required",
                            "The payment for the customer's tier has lapsed.");
@@ -260,5 +310,6 @@ void issue_init(struct issue *issue)
     issue->settings.at = "body";
     issue->change.operation.run = issue_run;
     issue->change.operation.gathers = true;
+    issue->change.operation.read_ahead = issue_read_ahead;
     issue->change.operation.done = issue_done;
 }

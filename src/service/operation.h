@@ -36,6 +36,10 @@ struct operation {
     /* `run` leaves rows of new keys in `gathered`, as its last act, and reads none of their tables
      * but by api_key_count and new_keys_of: they are written together with those of others. */
     bool gathers;
+    /* NULL, or for those that gather: reads into `gathered` what `run` of each would read by
+     * itself, for `count` of a kind that come without one between them that does not gather. `run`
+     * does with what it finds there, and without it. */
+    enum err (*read_ahead)(struct db *db, struct operation **operations, size_t count);
     struct gathered *gathered; /* the batch's, set at each run; for those that gather */
     void (*done)(struct operation *operation, enum err error);
     /* Of calls that take an Idempotency-Key (service/idempotency.h): the answer of success, written

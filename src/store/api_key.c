@@ -130,6 +130,31 @@ enum err api_key_count(struct db *db, uint64_t customer_id, uint32_t at_most, ui
     return ERR_OK;
 }
 
+struct counts {
+    const uint64_t *ids;
+    size_t count;
+    uint32_t *counts;
+};
+
+static enum err counts_add(const struct db_rows *rows, void *context)
+{
+    const struct counts *to = context;
+    for (size_t i = 0; i < to->count; i++)
+        if (to->ids[i] == db_get_u64(rows, 0)) to->counts[i] = (uint32_t)db_get_u64(rows, 1);
+    return ERR_OK;
+}
+
+enum err api_key_count_each(struct db *db, const uint64_t *customer_ids, size_t count,
+                            uint32_t *counts)
+{
+    static const char sql[] = "SELECT customer_id, COUNT(*) FROM api_key FORCE INDEX (living)"
+                              " WHERE customer_id IN " THESE_IDS " AND revoked_at IS NULL"
+                              " GROUP BY customer_id";
+    struct counts to = {customer_ids, count, counts};
+    memset(counts, 0, count * sizeof *counts);
+    return ids_query(db, sql, customer_ids, count, counts_add, &to);
+}
+
 enum err key_secret_insert(struct db *db, const struct key_secret_row *rows, size_t count)
 {
     struct upsert secrets = {.db = db,

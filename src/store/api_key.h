@@ -51,6 +51,10 @@ MUST_USE enum err api_key_update(struct db *db, const struct api_key_row *row);
 MUST_USE enum err api_key_count(struct db *db, uint64_t customer_id, uint32_t at_most,
                                 uint32_t *count);
 
+/* The same for several, each given once, and counted to the end: counts[i] is that of ids[i]. */
+MUST_USE enum err api_key_count_each(struct db *db, const uint64_t *customer_ids, size_t count,
+                                     uint32_t *counts);
+
 struct key_secret_row {
     uint64_t id, key_id;
     uint32_t version;

@@ -40,6 +40,10 @@ MUST_USE enum err customer_insert(struct db *db, const struct customer_row *row)
 /* Locks the row to the end of the transaction: first in the lock order. ERR_NOT_FOUND. */
 MUST_USE enum err customer_lock(struct db *db, const struct customer_name *name,
                                 struct arena *arena, struct customer_row *row);
+/* Several by their ids, each given once, in the order of the ids, which therefore ascend: those
+ * that are there. `rows` has room for `count`. */
+MUST_USE enum err customer_lock_each(struct db *db, const uint64_t *ids, size_t count,
+                                     struct arena *arena, struct customer_row *rows, size_t *found);
 /* Several by their ids, each given once, without waiting: those that are there and that nobody else
  * has locked, in any order. `rows` has room for `count`. */
 MUST_USE enum err customer_try_lock(struct db *db, const uint64_t *ids, size_t count,

@@ -92,6 +92,15 @@ static enum err notices_write(struct db *db, const struct new_keys *keys)
     return rotation_put(db, rows, count);
 }
 
+static enum err mails_write(struct db *db, const struct new_keys *keys)
+{
+    struct outbox_row rows[NEW_KEYS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < keys->count; i++)
+        if (keys->keys[i].mail.id) rows[count++] = keys->keys[i].mail;
+    return outbox_insert(db, rows, count);
+}
+
 enum err new_keys_write(struct db *db, struct new_keys *keys)
 {
     if (!keys->count) return ERR_OK;
@@ -99,6 +108,7 @@ enum err new_keys_write(struct db *db, struct new_keys *keys)
     if (!error) error = lists_write(db, keys);
     if (!error) error = secrets_write(db, keys);
     if (!error) error = notices_write(db, keys);
+    if (!error) error = mails_write(db, keys);
     keys->count = 0;
     return error;
 }

@@ -1,6 +1,6 @@
-/* Rows of new keys, gathered over the operations of a transaction and written together: a key is
- * rows of six tables, and a statement for each of them is what issuing costs. DB thread, inside the
- * transaction that also appends the feed rows.
+/* Rows of new keys and of the mails that tell of them, gathered over the operations of a
+ * transaction and written together: a key is rows of six tables, and a statement for each of them
+ * is what issuing costs. DB thread, inside the transaction that also appends the feed rows.
  *
  * Whoever reads one of those tables before they are written does not see them: the committer writes
  * them before it runs an operation that does not say it may go on (operation.gathers). */
@@ -8,6 +8,7 @@
 #define KEYMETER_STORE_NEW_KEYS_H
 
 #include "store/api_key.h"
+#include "store/outbox.h"
 #include "store/rotation.h"
 
 enum { NEW_KEYS_MAX = 128 };
@@ -19,6 +20,7 @@ struct new_key {
     struct key_secret_row secret;
     bool has_notice; /* of its rotation */
     struct rotation_row notice;
+    struct outbox_row mail; /* id 0: none; else as with the row's texts */
 };
 
 struct new_keys {
