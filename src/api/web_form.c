@@ -86,7 +86,8 @@ static bool csrf_is(const struct web_form *form, const char *csrf)
 static bool is_form_type(struct http_request *request)
 {
     struct span type = http_header(request, "content-type");
-    const char *end = type.data ? memchr(type.data, ';', type.length) : NULL;
+    if (!type.data) return false;
+    const char *end = memchr(type.data, ';', type.length);
     if (end) type.length = (size_t)(end - type.data);
     return http_header_count(request, "content-type") == 1 &&
            span_is_nocase(type, "application/x-www-form-urlencoded");
