@@ -2,6 +2,7 @@
  * of the process (no core dumps, no SIGPIPE, libraries) is set up here, first. */
 #include "app.h"
 #include "base/log.h"
+#include "base/standard_streams.h"
 #include "conf/settings.h"
 #include "crypto/totp.h"
 #include "dev.h"
@@ -282,6 +283,7 @@ static enum exit_code run_command(const struct command *command, const struct ar
 int main(int argc, char **argv)
 {
     struct arguments arguments = {0};
+    if (standard_streams_fill()) return EXIT_CODE_FAILED;
     signal(SIGPIPE, SIG_IGN);
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;)
         if (!take_option(&arguments, option)) return wrong_usage("wrong options", "");

@@ -3,6 +3,7 @@
  * argv, where every user of the machine could read them. */
 #include "base/codec.h"
 #include "base/span.h"
+#include "base/standard_streams.h"
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/show.h"
@@ -337,6 +338,7 @@ static enum exit_code show_pages(struct invocation *call, struct client_answer *
 int main(int argc, char **argv)
 {
     int at = 0;
+    if (standard_streams_fill()) return EXIT_CODE_LOCAL;
 #ifndef __SANITIZE_ADDRESS__   /* its leak check attaches to the process */
     prctl(PR_SET_DUMPABLE, 0); /* a core would hold the token */
 #endif
