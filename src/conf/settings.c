@@ -67,6 +67,12 @@ static enum err store_checked(struct settings *settings, const char *where, cons
     const struct setting *setting = setting_find(section, key);
     if (!setting) {
         char known[SETTINGS_ERROR_SIZE / 2 + 32];
+        if (!section[0]) {
+            snprintf(error, SETTINGS_ERROR_SIZE,
+                     "%.100s: \"%.40s\" stands under no section; the line of one is written [name]",
+                     where, key);
+            return ERR_INVALID;
+        }
         list_known(section, known, sizeof known);
         snprintf(error, SETTINGS_ERROR_SIZE, "%.100s: unknown setting %.40s.%.40s; %.280s", where,
                  section, key, known);
@@ -131,12 +137,15 @@ static enum err read_file(struct settings *settings, const char *path, char *err
     int bad_line = ini_parse_stream(next_line, &reading, on_setting, &reading);
     bool failed = ferror(reading.file);
     fclose(reading.file);
-    if (reading.result) return reading.result;
+    /* A section's line that was none makes the next one wrong: the first of them is to be mended.
+     */
+    bool earlier = bad_line > 0 && (unsigned)bad_line < reading.line;
+    if (reading.result && !earlier) return reading.result;
     if (reading.too_long || bad_line) {
         snprintf(error, SETTINGS_ERROR_SIZE, "%.200s:%u: %s", path,
-                 reading.too_long ? reading.line : (unsigned)bad_line,
-                 reading.too_long ? "the line is too long"
-                                  : "neither [section] nor key = value nor a # comment");
+                 bad_line > 0 ? (unsigned)bad_line : reading.line,
+                 bad_line <= 0 ? "the line is too long"
+                               : "neither [section] nor key = value nor a # comment");
         return ERR_INVALID;
     }
     if (failed) snprintf(error, SETTINGS_ERROR_SIZE, "%.200s cannot be read to its end", path);

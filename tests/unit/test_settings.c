@@ -107,7 +107,8 @@ static void mistakes_are_named(void **state)
     refuses("[listen]\n\n# x\napii = 1\n", "keymeter.conf:4: unknown setting listen.apii");
     refuses("[listen]\napii = 1\n", "[listen] knows api, gateway");
     refuses("[lisen]\napi = 1\n", "the sections are node, listen");
-    refuses("api = 1\n", ":1: unknown setting .api");
+    refuses("api = 1\n", ":1: \"api\" stands under no section");
+    refuses("[listen\napi = 1\n", ":1: neither [section]");
     refuses("[listen]\napi = 127.0.0.1:1\napi = 127.0.0.1:2\n", "stands already on line 2");
     refuses("[listen]\nnot a setting\n", ":2: neither [section]");
     refuses("[listen\n", ":1: neither [section]");
