@@ -110,8 +110,7 @@ static enum err apply_payment(struct db *db, struct customer_edit *edit,
     struct entitle entitle = {.operation = &edit->operation,
                               .customer = customer,
                               .arena = &edit->arena,
-                              .cause = "call",
-                              .renamed = true};
+                              .cause = "call"};
     enum err error = entitle_open(db, &entitle);
     if (error) return error;
     const char *tier = edit->tier ? edit->tier : entitle.before.tier;
@@ -121,10 +120,12 @@ static enum err apply_payment(struct db *db, struct customer_edit *edit,
     if (wants && !edit->asked)
         return problem_set(problem, 409, "conflict",
                            "The customer or the tier was changed while the call ran; try again.");
+    bool other = !span_is(span_text(tier), entitle.before.tier);
+    entitle.renamed = wants || other || edit->has_reference; /* else nothing is to be recorded */
     if (edit->has_reference) entitle.row.reference = edit->reference;
     if (wants)
         error = take_paid(db, edit, &entitle);
-    else if (!span_is(span_text(tier), entitle.before.tier))
+    else if (other)
         error = take_free(db, &entitle, tier);
     if (!error) error = entitle_save(db, &entitle);
     if (error != ERR_EXISTS) return error;
