@@ -13,6 +13,7 @@
 #include "io/http_server.h"
 #include "service/context.h"
 #include "service/meter.h"
+#include "service/reconciler.h"
 #include "service/token_cache.h"
 
 #include <stdio.h>
@@ -219,6 +220,22 @@ static void pools_write(struct buf *out, const struct service *service,
         labelled(out, "pool_waiting", "pool", stats->pools[i].name, stats->pools[i].waiting);
 }
 
+static void payment_write(struct buf *out, const struct service *service)
+{
+    struct reconciler_stats stats = {0};
+    if (service->reconciler) reconciler_get_stats(service->reconciler, &stats);
+    head(out, "payment_readings_total", "counter", "Customers read at the payment provider.");
+    labelled(out, "payment_readings_total", "result", "answered", stats.read);
+    labelled(out, "payment_readings_total", "result", "failed", stats.failed);
+    counter(out, "payment_changes_total", "Readings by which an entitlement changed.",
+            stats.changed);
+    gauge(out, "payment_readings_under_way", "Questions that wait for the provider's answer.",
+          stats.under_way);
+    gauge(out, "payment_readings_due", "Customers due to be read, of all nodes.", stats.due);
+    gauge(out, "payment_readings_late_seconds", "How long the first of them has been due.",
+          stats.late_s);
+}
+
 /* Without /proc there is no such figure. */
 static void process_write(struct buf *out)
 {
@@ -250,6 +267,7 @@ struct verdict handle_metrics(struct http_request *request)
         node_write(&out, service, &stats);
     }
     pools_write(&out, service, service->meter ? &stats : NULL);
+    payment_write(&out, service);
     process_write(&out);
     if (out.failed) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     struct http_response response = {.status = 200,

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "conf/settings.h"
+#include "core/pace.h"
 #include "io/loop.h"
 #include "service/context.h"
 #include "service/meter.h"
@@ -21,7 +22,10 @@
 #include <stdlib.h>
 
 enum {
-    TICK_MS = 500,
+    TICK_MS = 100,
+    LOOK_TICKS = 5,    /* while nothing is known to be due */
+    COUNT_LOOKS = 20,  /* between two counts of what is due */
+    COUNT_MAX = 10000, /* how far it is counted */
     CONCURRENT = 32,
     CLAIM_MAX = 256,
     CLOCK_MAX = 128,
@@ -49,7 +53,9 @@ struct look {
     size_t limit, count, clock_count;
     struct payment_due *due;
     uint64_t clock[CLOCK_MAX];
-    bool with_clock;
+    bool with_clock, with_counts;
+    uint64_t due_now;
+    int64_t oldest_at;
     struct arena arena;
 };
 
@@ -62,9 +68,10 @@ struct reconciler {
     unsigned flying; /* readings and operations */
     unsigned asking; /* readings among them */
     bool more, stopping, stopped;
-    double tokens;
-    int64_t filled_us, rest_until_us;
+    struct pace pace;
+    int64_t rest_until_us;
     unsigned failures; /* in a row */
+    unsigned ticks, looks;
     struct reconciler_stats stats;
     void (*closed)(void *context);
     void *closed_context;
@@ -216,20 +223,12 @@ static void reading_start(struct reading *reading)
         read_done(&reading->ask, PAYMENT_UNKNOWN);
 }
 
-static void fill(struct reconciler *reconciler)
-{
-    double rate = reconciler->service->settings->payment.reads_per_second;
-    int64_t now_us = clock_mono_us();
-    double gained = (double)(now_us - reconciler->filled_us) * rate / 1e6;
-    reconciler->filled_us = now_us;
-    reconciler->tokens += gained;
-    if (reconciler->tokens > rate) reconciler->tokens = rate;
-}
-
 static bool may_read(struct reconciler *reconciler)
 {
-    return !reconciler->stopping && !reconciler->service->draining && reconciler->tokens >= 1 &&
-           reconciler->asking < CONCURRENT && clock_mono_us() >= reconciler->rest_until_us;
+    int64_t now_us = clock_mono_us();
+    return !reconciler->stopping && !reconciler->service->draining &&
+           pace_allows(&reconciler->pace, now_us) && reconciler->asking < CONCURRENT &&
+           now_us >= reconciler->rest_until_us;
 }
 
 static void queue_drop(struct reconciler *reconciler)
@@ -245,11 +244,13 @@ static void queue_drop(struct reconciler *reconciler)
 
 static void pump(struct reconciler *reconciler)
 {
-    fill(reconciler);
     while (!list_empty(&reconciler->queue) && may_read(reconciler)) {
-        struct list *link = list_shift(&reconciler->queue);
-        reconciler->tokens -= 1;
-        reading_start(CONTAINER_OF(link, struct reading, link));
+        struct reading *reading =
+            CONTAINER_OF(list_shift(&reconciler->queue), struct reading, link);
+        pace_take(&reconciler->pace, clock_mono_us());
+        if (reading->work->due.charge)
+            pace_take(&reconciler->pace, clock_mono_us()); /* two calls */
+        reading_start(reading);
     }
 }
 
@@ -313,6 +314,8 @@ static enum err look_run(struct db *db, struct db_job *job)
                                    look->limit, &look->arena, &look->due, &look->count);
     if (!error && look->with_clock)
         error = entitlement_pick(db, now_ms, look->clock, CLOCK_MAX, &look->clock_count);
+    if (!error && look->with_counts)
+        error = payment_read_waiting(db, now_ms, COUNT_MAX, &look->due_now, &look->oldest_at);
     return error;
 }
 
@@ -336,7 +339,12 @@ static void look_done(struct db_job *job, enum err error)
     struct look *look = CONTAINER_OF(job, struct look, job);
     struct reconciler *reconciler = look->reconciler;
     reconciler->look = NULL;
-    reconciler->more = !error && look->limit && look->count == look->limit;
+    if (look->limit || error) reconciler->more = !error && look->count == look->limit;
+    if (!error && look->with_counts) {
+        int64_t late_ms = look->oldest_at ? clock_wall_ms() - look->oldest_at : 0;
+        reconciler->stats.due = look->due_now;
+        reconciler->stats.late_s = late_ms > 0 ? (uint64_t)late_ms / 1000 : 0;
+    }
     if (error && error != ERR_FENCED && error != ERR_CLOSED)
         log_event(LOG_WARN, "payment_look_failed", "%s", err_name(error));
     for (size_t i = 0; !error && i < look->count; i++)
@@ -355,8 +363,8 @@ static size_t claim_limit(const struct reconciler *reconciler)
     if (reconciler->service->settings->payment.provider == PAYMENT_PROVIDER_NONE ||
         clock_mono_us() < reconciler->rest_until_us || !list_empty(&reconciler->queue))
         return 0;
-    size_t tokens = (size_t)reconciler->tokens;
-    return tokens < CLAIM_MAX ? tokens : CLAIM_MAX;
+    size_t may = pace_free(&reconciler->pace, clock_mono_us());
+    return may < CLAIM_MAX ? may : CLAIM_MAX;
 }
 
 static void look_start(struct reconciler *reconciler)
@@ -370,6 +378,7 @@ static void look_start(struct reconciler *reconciler)
         look->provider = payment_provider_name(service);
         look->limit = claim_limit(reconciler);
         look->with_clock = !rotator_is_paused(service->rotator);
+        look->with_counts = reconciler->looks++ % COUNT_LOOKS == 0;
         reconciler->look = look;
         if (db_submit(reconciler->pool, &look->job) == ERR_OK) return;
         reconciler->look = NULL;
@@ -381,12 +390,13 @@ static void on_tick(void *context)
 {
     struct reconciler *reconciler = context;
     pump(reconciler);
-    look_start(reconciler);
+    if (reconciler->ticks++ % LOOK_TICKS == 0 || reconciler->more) look_start(reconciler);
 }
 
 void reconciler_wake(struct reconciler *reconciler)
 {
-    on_tick(reconciler);
+    pump(reconciler);
+    look_start(reconciler);
 }
 
 /* ---- a page that somebody asked for ---- */
@@ -458,7 +468,7 @@ enum err reconciler_new(struct reconciler **out, struct service *service)
     struct db_pool_config pool = {
         .name = "payment", .db = *service->database, .threads = 1, .queue_limit = 64};
     reconciler->service = service;
-    reconciler->filled_us = clock_mono_us();
+    pace_init(&reconciler->pace, service->settings->payment.reads_per_second);
     list_init(&reconciler->queue);
     enum err error = loop_timer_new(&reconciler->timer, service->loop, on_tick, reconciler);
     if (!error) error = db_pool_new(&reconciler->pool, service->loop, &pool);

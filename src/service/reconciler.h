@@ -27,6 +27,8 @@ void reconciler_wake(struct reconciler *reconciler);
 struct reconciler_stats {
     uint64_t read, changed, failed; /* so far */
     unsigned under_way;
+    uint64_t due;    /* waiting, of all nodes; as of some seconds ago, and counted only so far */
+    uint64_t late_s; /* how long the first of them has waited */
 };
 void reconciler_get_stats(const struct reconciler *reconciler, struct reconciler_stats *stats);
 

@@ -147,18 +147,21 @@ static enum err collect(struct db *db, const char *sql, const struct db_value *v
     return error;
 }
 
-/* Theirs to be read from here on. Rows that somebody else took meanwhile are passed over. */
+/* Theirs to be read from here on. Rows that somebody else took meanwhile are passed over; those
+ * that an event asked for meanwhile too, which are due still: or else this reading would not be
+ * known to answer it, and the row would come again when its lease is over. */
 static enum err begin_each(struct db *db, int64_t now_ms, struct payment_due *due, size_t *count)
 {
     static const char sql[] = "UPDATE payment_read SET begun = begun + 1, read_at = ?"
-                              " WHERE customer_id = ? AND begun = ?";
+                              " WHERE customer_id = ? AND begun = ? AND asked = ?";
     size_t kept = 0;
     for (size_t i = 0; i < *count; i++) {
         uint64_t changed = 0;
-        enum err error = db_execute(db, sql,
-                                    DB_VALUES(db_i64(now_ms + PAYMENT_READ_LEASE_MS),
-                                              db_u64(due[i].customer_id), db_u64(due[i].ticket)),
-                                    &changed);
+        enum err error =
+            db_execute(db, sql,
+                       DB_VALUES(db_i64(now_ms + PAYMENT_READ_LEASE_MS), db_u64(due[i].customer_id),
+                                 db_u64(due[i].ticket), db_u64(due[i].asked)),
+                       &changed);
         if (error) return error;
         due[i].ticket++;
         if (changed) due[kept++] = due[i];
@@ -216,7 +219,7 @@ enum err payment_read_waiting(struct db *db, int64_t now_ms, size_t at_most, uin
                               int64_t *oldest_at)
 {
     static const char sql[] = "SELECT COUNT(*), MIN(read_at) FROM (SELECT read_at FROM payment_read"
-                              " WHERE read_at <= ? LIMIT ?) waiting";
+                              " WHERE urgent IN (0, 1) AND read_at <= ? LIMIT ?) waiting";
     struct db_rows rows;
     *count = 0;
     *oldest_at = 0;

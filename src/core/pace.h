@@ -1,0 +1,25 @@
+/* So many in any second, exactly: no burst after a rest, as with a bucket. Pure; not shared between
+ * threads. */
+#ifndef KEYMETER_CORE_PACE_H
+#define KEYMETER_CORE_PACE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { PACE_MAX = 1000 };
+
+struct pace {
+    size_t rate, next;
+    int64_t begun_us[PACE_MAX]; /* the last `rate` of them, 0: none */
+};
+
+/* 1 to PACE_MAX a second. */
+void pace_init(struct pace *pace, size_t rate);
+bool pace_allows(const struct pace *pace, int64_t now_us);
+/* How many may begin now. */
+size_t pace_free(const struct pace *pace, int64_t now_us);
+/* One begins, whether it may or not. */
+void pace_take(struct pace *pace, int64_t now_us);
+
+#endif
