@@ -22,8 +22,9 @@ STATEMENTS_MAX = 60
 EACH = int(os.environ.get("KEYMETER_KILL_EACH", "5"))
 
 
-def kill_within(cluster, node, relay, stop_at, call):
-    """False: the transaction had fewer statements, and was stopped behind its commit."""
+def kill_within(cluster, node, relay, stop_at, call, dead=lambda: None):
+    """False: the transaction had fewer statements, and was stopped behind its commit. dead() looks before
+    the next start."""
     relay.arm(stop_at)
     asking = threading.Thread(target=call, daemon=True)
     asking.start()
@@ -31,6 +32,7 @@ def kill_within(cluster, node, relay, stop_at, call):
     node.kill()
     asking.join(20)
     wait_for(lambda: not cluster.database.connections(), "the dead daemon's connections to end")
+    dead()
     node.start()
     return not relay.whole
 
