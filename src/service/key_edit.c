@@ -3,9 +3,12 @@
  * changes no more. */
 #include "service/key_edit.h"
 
+#include "base/codec.h"
 #include "core/period.h"
 #include "service/notice.h"
 #include "service/rotation_rows.h"
+#include "store/customer.h"
+#include "store/entitlement.h"
 #include "store/key_word.h"
 #include "store/names.h"
 #include "store/rotation.h"
@@ -156,11 +159,43 @@ static enum err state_apply(struct db *db, struct key_change *change, struct api
     return ERR_INVALID;
 }
 
+/* There is room now for one that a smaller tier suspended. */
+static enum err restore_others(struct db *db, struct key_change *change, uint64_t customer_id)
+{
+    struct operation *operation = &change->operation;
+    struct tier_row tier;
+    char subject[ID_TEXT_SIZE];
+    uint64_t restored = 0;
+    enum err error = key_change_tier(db, customer_id, &change->arena, &tier);
+    if (error == ERR_NOT_FOUND) return ERR_OK; /* neither is there a maximum */
+    if (!error)
+        error = entitlement_restore_keys(db, customer_id, tier.tier.max_keys, operation->now_ms,
+                                         &restored);
+    if (error || !restored) return error;
+    const char *detail =
+        arena_printf(&change->arena, "{\"keys_restored\":%llu}", (unsigned long long)restored);
+    if (!detail) return ERR_NO_MEMORY;
+    id_format(subject, "cus", customer_id);
+    operation_feed(operation, FEED_CUSTOMER, customer_id);
+    operation_audit(operation, "customer.keys_restore", subject, customer_id, detail);
+    return ERR_OK;
+}
+
+/* The customer's lock comes before the key's, as everywhere. */
+static enum err revoke_run(struct db *db, struct operation *operation)
+{
+    struct key_change *change = CONTAINER_OF(operation, struct key_change, operation);
+    uint64_t customer_id = 0;
+    enum err error = customer_lock_by_key(db, change->key_id, &customer_id);
+    if (!error || error == ERR_NOT_FOUND) error = key_change_run(db, operation);
+    return error || !change->action ? error : restore_others(db, change, customer_id);
+}
+
 void key_state_init(struct key_state_change *change, enum key_state state)
 {
     change->state = state;
     change->change.reduces = state != KEY_STATE_ENABLE;
     change->change.apply = state_apply;
-    change->change.operation.run = key_change_run;
+    change->change.operation.run = state == KEY_STATE_REVOKE ? revoke_run : key_change_run;
     change->change.operation.done = key_change_finish;
 }

@@ -86,6 +86,19 @@ enum err customer_lock(struct db *db, const struct customer_name *name, struct a
     return read_by(db, by_id, by_external, name, arena, row);
 }
 
+enum err customer_lock_by_key(struct db *db, uint64_t key_id, uint64_t *customer_id)
+{
+    static const char sql[] = "SELECT id FROM customer WHERE id ="
+                              " (SELECT customer_id FROM api_key WHERE id = ?) FOR UPDATE";
+    struct db_rows rows;
+    enum err error = db_query(db, sql, DB_VALUES(db_u64(key_id)), &rows);
+    if (error) return error;
+    if (!db_next(&rows)) return ERR_NOT_FOUND;
+    *customer_id = db_get_u64(&rows, 0);
+    db_finish(&rows);
+    return ERR_OK;
+}
+
 struct locked {
     struct arena *arena;
     struct customer_row *rows;

@@ -38,6 +38,9 @@ struct customer_name {
 /* ERR_EXISTS: the external id is another's. */
 MUST_USE enum err customer_insert(struct db *db, const struct customer_row *row);
 /* Locks the row to the end of the transaction: first in the lock order. ERR_NOT_FOUND. */
+/* The lock alone, of the customer whose key it is; the key is not locked. ERR_NOT_FOUND: no such
+ * key. */
+MUST_USE enum err customer_lock_by_key(struct db *db, uint64_t key_id, uint64_t *customer_id);
 MUST_USE enum err customer_lock(struct db *db, const struct customer_name *name,
                                 struct arena *arena, struct customer_row *row);
 /* Several by their ids, each given once, in the order of the ids, which therefore ascend: those

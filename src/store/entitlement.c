@@ -156,6 +156,18 @@ static enum err row_take(const struct db_rows *rows, struct arena *arena,
                : ERR_NO_MEMORY;
 }
 
+enum err entitlement_is_used(struct db *db, const char *provider, const char *reference, bool *used)
+{
+    static const char sql[] =
+        "SELECT 1 FROM entitlement WHERE provider = ? AND resolved_reference = ?";
+    struct db_rows rows;
+    enum err error = db_query(db, sql, DB_VALUES(db_text(provider), db_text(reference)), &rows);
+    if (error) return error;
+    *used = db_next(&rows);
+    if (*used) db_finish(&rows);
+    return ERR_OK;
+}
+
 enum err entitlement_find(struct db *db, uint64_t customer_id, struct arena *arena,
                           struct entitlement_row *row)
 {
@@ -220,6 +232,34 @@ static enum err newest_kept(struct db *db, uint64_t customer_id, uint32_t max_ke
     return ERR_OK;
 }
 
+/* Lets go of the keys that stay. *last: the newest of them, or beyond all when all do. */
+static enum err keys_keep(struct db *db, uint64_t customer_id, uint32_t max_keys, int64_t now_ms,
+                          uint64_t *last, uint64_t *restored)
+{
+    static const char restore[] = "UPDATE api_key SET suspended = 0, updated_at = ?"
+                                  " WHERE customer_id = ? AND id <= ? AND suspended <> 0";
+    uint64_t kept = 0;
+    enum err error = max_keys ? newest_kept(db, customer_id, max_keys, &kept) : ERR_OK;
+    *last = max_keys && !kept ? INT64_MAX : kept;
+    if (error) return error;
+    return db_execute(db, restore, DB_VALUES(db_i64(now_ms), db_u64(customer_id), db_u64(*last)),
+                      restored);
+}
+
+enum err entitlement_restore_keys(struct db *db, uint64_t customer_id, uint32_t max_keys,
+                                  int64_t now_ms, uint64_t *restored)
+{
+    static const char sql[] = "SELECT 1 FROM api_key WHERE customer_id = ? AND suspended <> 0"
+                              " AND revoked_at IS NULL LIMIT 1";
+    struct db_rows rows;
+    uint64_t last;
+    *restored = 0;
+    enum err error = db_query(db, sql, DB_VALUES(db_u64(customer_id)), &rows);
+    if (error || !db_next(&rows)) return error;
+    db_finish(&rows);
+    return keys_keep(db, customer_id, max_keys, now_ms, &last, restored);
+}
+
 enum err entitlement_fit_keys(struct db *db, uint64_t customer_id, uint32_t max_keys,
                               int64_t now_ms, struct arena *arena, struct suspended_key *names,
                               size_t limit, size_t *count)
@@ -229,16 +269,12 @@ enum err entitlement_fit_keys(struct db *db, uint64_t customer_id, uint32_t max_
     static const char suspend[] = "UPDATE api_key SET suspended = 1, updated_at = ?"
                                   " WHERE customer_id = ? AND id > ? AND revoked_at IS NULL"
                                   " AND suspended = 0";
-    static const char restore[] = "UPDATE api_key SET suspended = 0, updated_at = ?"
-                                  " WHERE customer_id = ? AND id <= ? AND suspended <> 0";
     struct db_rows rows;
-    uint64_t kept = 0;
+    uint64_t kept;
     *count = 0;
-    enum err error = max_keys ? newest_kept(db, customer_id, max_keys, &kept) : ERR_OK;
-    bool all = max_keys && !kept;
-    struct db_value last = db_u64(all ? INT64_MAX : kept), customer = db_u64(customer_id);
-    if (!error) error = db_execute(db, restore, DB_VALUES(db_i64(now_ms), customer, last), NULL);
-    if (error || all) return error;
+    enum err error = keys_keep(db, customer_id, max_keys, now_ms, &kept, NULL);
+    if (error || kept == INT64_MAX) return error;
+    struct db_value last = db_u64(kept), customer = db_u64(customer_id);
     error = db_query(db, pick, DB_VALUES(customer, last), &rows);
     if (error) return error;
     while (!error && db_next(&rows)) {

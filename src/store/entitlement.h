@@ -40,6 +40,9 @@ void entitlement_close(struct entitlement_row *row, const struct entitlement *fr
 /* ERR_EXISTS: the resolved reference pays for another customer. */
 MUST_USE enum err entitlement_insert(struct db *db, const struct entitlement_row *row);
 MUST_USE enum err entitlement_update(struct db *db, const struct entitlement_row *row);
+/* Whether the resolved reference pays for any customer. */
+MUST_USE enum err entitlement_is_used(struct db *db, const char *provider, const char *reference,
+                                      bool *used);
 /* ERR_NOT_FOUND. */
 MUST_USE enum err entitlement_find(struct db *db, uint64_t customer_id, struct arena *arena,
                                    struct entitlement_row *row);
@@ -60,6 +63,9 @@ struct suspended_key {
 MUST_USE enum err entitlement_fit_keys(struct db *db, uint64_t customer_id, uint32_t max_keys,
                                        int64_t now_ms, struct arena *arena,
                                        struct suspended_key *names, size_t limit, size_t *count);
+/* Lets go of those within it, and suspends none. *restored: how many. */
+MUST_USE enum err entitlement_restore_keys(struct db *db, uint64_t customer_id, uint32_t max_keys,
+                                           int64_t now_ms, uint64_t *restored);
 /* True when it grants nothing any more: suspended, or its end has come. */
 bool entitlement_lapsed(const struct entitlement_row *row, int64_t now_ms);
 

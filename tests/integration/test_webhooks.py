@@ -123,6 +123,30 @@ def test_upgrade_and_downgrade_fit_the_keys(paid, stripe):
     assert paid.must("GET", path)["quota"]["used"] >= used
 
 
+@pytest.mark.parametrize("how", [("DELETE", ""), ("POST", "/revoke")])
+def test_a_suspended_key_comes_back_when_another_is_revoked(paid, stripe, how):
+    path, secret, sub = customer(paid, stripe, "price_enterprise", "enterprise")
+    number = path.split("/")[-1]
+    keys = [paid.must("POST", "/v1/keys", {"customer_id": number, "title": f"more {n}"}) for n in range(11)]
+    stripe.change(sub, price="price_pro")
+    stripe.change(sub, renew=True)
+    tell(paid, stripe, "customer.subscription.updated", sub)
+    becomes(paid, path, tier="pro")
+
+    def states():
+        return [paid.must("GET", f"/v1/keys/{key['id']}")["status"] for key in keys]
+    assert states() == ["active"] * 9 + ["suspended"] * 2
+    assert paid.gate_until(keys[9]["secret"]).status == 403
+    paid.must(how[0], f"/v1/keys/{keys[3]['id']}{how[1]}")
+    assert paid.gate_until(keys[9]["secret"]).status == 200  # the very next call
+    assert states() == ["active"] * 3 + ["revoked"] + ["active"] * 6 + ["suspended"]
+    record = paid.must("GET", "/v1/audit?action=customer.keys_restore&limit=1")["data"][0]
+    assert record["subject"] == number and record["detail"] == {"keys_restored": 1}
+    paid.must(how[0], f"/v1/keys/{keys[10]['id']}{how[1]}")  # one that is suspended makes no room
+    assert states()[9:] == ["active", "revoked"]
+    assert paid.gate_until(secret).status == 200
+
+
 def test_each_event_counts_once(paid, stripe):
     _, _, sub = customer(paid, stripe)
     sent = stripe.event("customer.subscription.updated", sub)
