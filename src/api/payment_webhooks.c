@@ -91,7 +91,7 @@ static bool wants_charge(const struct settings *settings, const char *type)
     return (settings->payment.on_refund == SETTINGS_REFUND_LAPSES &&
             strcmp(type, "charge.refunded") == 0) ||
            (settings->payment.on_dispute == SETTINGS_REFUND_LAPSES &&
-            strncmp(type, "charge.dispute.", 15) == 0);
+            strcmp(type, "charge.dispute.created") == 0); /* not when it ends, which may be late */
 }
 
 struct verdict handle_stripe_webhook(struct http_request *request)
@@ -116,6 +116,8 @@ struct verdict handle_stripe_webhook(struct http_request *request)
         .customer = span_text(event->customer),
         .external_id = span_text(event->client_reference),
     };
+    if (strncmp(event->type, "checkout.session.", 17) == 0)
+        webhook->subject.session = span_text(event->session);
     if (wants_charge(request_service(request)->settings, event->type))
         webhook->subject.charge = span_text(event->charge);
     return submit(request, webhook);

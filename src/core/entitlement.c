@@ -41,6 +41,11 @@ bool pay_status_pays(enum pay_status status)
     return status == PAY_ACTIVE || status == PAY_TRIALING;
 }
 
+bool pay_status_ended(enum pay_status status)
+{
+    return status == PAY_CANCELED || status == PAY_INCOMPLETE_EXPIRED || status == PAY_NONE;
+}
+
 const char *pay_status_name(enum pay_status status)
 {
     return pay_names[status];

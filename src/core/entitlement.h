@@ -76,6 +76,8 @@ struct pay_rules {
 
 /* True for active and trialing: what confirms. */
 bool pay_status_pays(enum pay_status status);
+/* There is no such payment any more: nothing makes it pay again. */
+bool pay_status_ended(enum pay_status status);
 const char *pay_status_name(enum pay_status status); /* "past_due" */
 MUST_USE bool pay_status_parse(struct span word, enum pay_status *status);
 const char *entitlement_state_name(enum entitlement_state state);

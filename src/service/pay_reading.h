@@ -39,15 +39,23 @@ MUST_USE enum stripe_answer stripe_session_read(struct span body, const char *id
  * alike one with a price of `price_references`, then the newest. */
 MUST_USE enum stripe_answer stripe_list_read(struct span body, const char *customer,
                                              const char *price_references, struct pay_reading *out);
-/* GET /v1/charges/{id}: *taken_back when it is refunded in full, or disputed, as far as asked. */
-MUST_USE enum stripe_answer stripe_charge_read(struct span body, const char *id, bool refunds,
-                                               bool disputes, bool *taken_back);
+struct stripe_charge {
+    char customer[PAY_ID_SIZE], intent[PAY_ID_SIZE]; /* "": it has none */
+    bool refunded, disputed;                         /* in full; ever */
+};
+/* GET /v1/charges/{id} */
+MUST_USE enum stripe_answer stripe_charge_read(struct span body, const char *id,
+                                               struct stripe_charge *out);
+/* GET /v1/invoice_payments?payment[payment_intent]=…&expand[]=data.invoice: *of_it when one of the
+ * invoices is the subscription's. */
+MUST_USE enum stripe_answer stripe_payments_read(struct span body, const char *subscription,
+                                                 bool *of_it);
 
 /* An event, as it says itself; nothing of it is believed but what to read again. */
 struct stripe_event {
     char id[PAY_ID_SIZE], type[64];
     char subscription[PAY_ID_SIZE], customer[PAY_ID_SIZE], client_reference[PAY_ID_SIZE],
-        charge[PAY_ID_SIZE]; /* "": it does not say */
+        charge[PAY_ID_SIZE], session[PAY_ID_SIZE]; /* "": it does not say */
 };
 /* False: no event. */
 MUST_USE bool stripe_event_read(struct span body, struct stripe_event *out);

@@ -30,15 +30,19 @@ struct payment_ask {
     const char *reference; /* NULL: none */
     const char *prices;    /* the tier's price_references, comma-joined; NULL: none */
     bool again;            /* nothing is judged: CONFIRMED says that `reading` holds */
-    const char *charge;    /* again: look also whether it was taken back; NULL: none */
+    const char *charge;    /* again: look also whether it was taken back; NULL: none. Without a
+                              reference: whose it is, which `reading.customer` says */
+    const char *session;   /* again: completed, to be looked at when what paid has ended; or NULL */
     void *context;
     void (*done)(struct payment_ask *ask, enum payment_result result);
     /* results: */
     struct pay_reading reading;
-    const char *provider;   /* "http", "stripe" */
-    struct problem problem; /* set unless confirmed: answer with it */
-    bool absent;            /* again: the provider knows of no such payment any more */
-    unsigned busy_s;        /* the provider wants nothing more for so long; 0: it did not say so */
+    struct pay_reading renewal; /* what the session bought, for this very customer … */
+    bool renewed;               /* … which pays now */
+    const char *provider;       /* "http", "stripe" */
+    struct problem problem;     /* set unless confirmed: answer with it */
+    bool absent;                /* again: the provider knows of no such payment any more */
+    unsigned busy_s; /* the provider wants nothing more for so long; 0: it did not say so */
     /* its own: */
     struct service *service;
     struct curl_call call;
@@ -47,6 +51,7 @@ struct payment_ask {
     const char *headers[5];
     char url[1024];
     int step;
+    char intent[PAY_ID_SIZE]; /* of the charge */
 };
 
 /* ERR_OK: done runs exactly once on the loop, never inside. ERR_DENIED: the answer is known at once

@@ -8,9 +8,11 @@
 #include "service/entitle.h"
 #include "store/alert.h"
 #include "store/node.h"
+#include "store/payment_charge.h"
 
-static enum err find_tier(struct db *db, struct payment_work *work, const char *now,
-                          const char **slug)
+/* The tier that the prices buy; NULL: none. */
+static enum err find_tier(struct db *db, struct payment_work *work,
+                          const struct pay_reading *reading, const char *now, const char **slug)
 {
     struct tier_row *tiers;
     size_t count;
@@ -19,7 +21,7 @@ static enum err find_tier(struct db *db, struct payment_work *work, const char *
     enum err error = tier_list(db, &work->arena, &tiers, &count);
     for (size_t i = 0; !error && i < count; i++) {
         const struct tier *tier = &tiers[i].tier;
-        if (!pay_reading_buys(&work->reading, tier->price_references)) continue;
+        if (!pay_reading_buys(reading, tier->price_references)) continue;
         bool stays = strcmp(tier->slug, now) == 0;
         if (!best || stays || tier_is_lower(best, tier)) best = tier;
         if (stays) break;
@@ -38,9 +40,8 @@ static enum err alert_price(struct db *db, const struct payment_work *work)
 }
 
 static enum err facts_fill(struct db *db, struct payment_work *work, const struct entitle *entitle,
-                           struct pay_facts *facts)
+                           const struct pay_reading *reading, struct pay_facts *facts)
 {
-    const struct pay_reading *reading = &work->reading;
     *facts = (struct pay_facts){
         .status = reading->status,
         .tier = reading->tier[0] ? reading->tier : NULL,
@@ -50,7 +51,7 @@ static enum err facts_fill(struct db *db, struct payment_work *work, const struc
         .refunded = reading->taken_back,
     };
     if (!reading->prices[0]) return ERR_OK;
-    enum err error = find_tier(db, work, entitle->before.paid_tier, &facts->tier);
+    enum err error = find_tier(db, work, reading, entitle->before.paid_tier, &facts->tier);
     if (!error && !facts->tier && !work->dry) error = alert_price(db, work);
     return error;
 }
@@ -60,17 +61,42 @@ static bool is_same(const char *one, const char *other)
     return one && other ? strcmp(one, other) == 0 : one == other;
 }
 
+/* What was bought anew pays from here on: only when it buys a tier, and pays for nobody else. */
+static enum err renew(struct db *db, struct payment_work *work, struct entitle *entitle,
+                      const struct pay_reading **reading)
+{
+    const struct pay_reading *next = &work->renewal;
+    const char *tier;
+    bool used = false;
+    enum err error = find_tier(db, work, next, entitle->before.paid_tier, &tier);
+    if (!error && !tier) return work->dry ? ERR_OK : alert_price(db, work);
+    if (!error) error = entitlement_is_used(db, work->due.provider, next->reference, &used);
+    if (error || used) return error;
+    if (!work->dry)
+        error = payment_read_rename(db, work->due.customer_id,
+                                    next->customer[0] ? next->customer : NULL);
+    entitle->row.reference = work->due.session;
+    entitle->row.resolved_reference = next->reference;
+    entitle->renamed = true;
+    entitle->after.refunded_at = 0;
+    *reading = next;
+    return error;
+}
+
 static enum err apply(struct db *db, struct payment_work *work, struct entitle *entitle)
 {
     const struct payment_due *due = &work->due;
+    const struct pay_reading *reading = &work->reading;
     struct pay_facts facts;
     if (!is_same(entitle->row.provider, due->provider) ||
         !is_same(entitle->row.resolved_reference, due->reference))
         return ERR_NOT_FOUND;
     enum err error = ERR_OK;
     if (!work->dry)
-        error = payment_read_applied(db, due->customer_id, due->ticket, due->asked, work->next_at);
-    if (!error) error = facts_fill(db, work, entitle, &facts);
+        error = payment_read_applied(db, due->customer_id, due->ticket, due->asked,
+                                     pay_status_ended(reading->status), work->next_at);
+    if (!error && work->renewed) error = renew(db, work, entitle, &reading);
+    if (!error) error = facts_fill(db, work, entitle, reading, &facts);
     if (!error) error = entitle_read(db, entitle, &facts);
     return error;
 }
@@ -102,6 +128,19 @@ static enum err change(struct db *db, struct payment_work *work)
     return work->dry ? ERR_DENIED : entitle_save(db, &entitle);
 }
 
+/* Whose the charge is: those are read now, with a look at it. */
+static enum err charge_found(struct db *db, const struct payment_work *work)
+{
+    const struct payment_due *due = &work->due;
+    struct payment_subject subject = {.customer = span_text(work->reading.customer),
+                                      .charge = span_text(due->charge)};
+    uint64_t found;
+    if (work->kind == PAYMENT_WORK_FAILED) return payment_charge_failed(db, due, work->next_at);
+    enum err error = payment_charge_end(db, due);
+    return error ? error
+                 : payment_read_ask(db, due->provider, &subject, work->operation.now_ms, &found);
+}
+
 static enum err work_run(struct db *db, struct operation *operation)
 {
     struct payment_work *work = CONTAINER_OF(operation, struct payment_work, operation);
@@ -110,6 +149,7 @@ static enum err work_run(struct db *db, struct operation *operation)
     work->before = work->after = NULL;
     enum err error = node_hold(db, work->node, work->incarnation);
     if (error) return error;
+    if (!work->due.customer_id) return charge_found(db, work);
     if (work->kind == PAYMENT_WORK_FAILED)
         return payment_read_failed(db, work->due.customer_id, work->due.ticket, work->next_at);
     return change(db, work);

@@ -14,10 +14,13 @@ struct payment_work {
     struct operation operation; /* the maker sets service and done */
     enum payment_work_kind kind;
     unsigned node, incarnation;
-    struct payment_due due; /* CLOCK: customer_id alone */
+    struct payment_due due; /* CLOCK: customer_id alone; of a charge alone: no customer_id, and
+                               reading.customer says whose it is */
     struct pay_reading reading;
-    bool dry;        /* computed, and rolled back */
-    int64_t next_at; /* of the next reading */
+    struct pay_reading renewal; /* what pays instead, if it buys a tier … */
+    bool renewed;               /* … which there is */
+    bool dry;                   /* computed, and rolled back */
+    int64_t next_at;            /* of the next reading */
     /* results: */
     bool changed;
     const char *before, *after; /* JSON, in the arena; NULL: nothing was done */

@@ -128,6 +128,8 @@ static void reading_end(struct reading *reading, enum err error)
     if (!computed && error != ERR_NOT_FOUND && error != ERR_FENCED)
         log_event(LOG_WARN, "payment_not_applied", "%s", err_name(error));
     if (!error && reading->work->changed) reconciler->stats.changed++;
+    if (!error && !reading->work->due.customer_id)
+        reconciler->more = true; /* its customer is due */
     if (page) {
         page->unread[reading->at] |= !computed && error != ERR_NOT_FOUND;
         page_landed(page);
@@ -196,6 +198,8 @@ static void read_done(struct payment_ask *ask, enum payment_result result)
     if (answered) {
         work->kind = PAYMENT_WORK_READ;
         work->reading = ask->reading;
+        work->renewal = ask->renewal;
+        work->renewed = ask->renewed;
         work->next_at = next_regular(reconciler);
     } else {
         if (reading->page) reading->page->unread[reading->at] = true;
@@ -217,6 +221,7 @@ static void reading_start(struct reading *reading)
                                         .tier = due->paid_tier,
                                         .reference = due->reference,
                                         .charge = due->charge,
+                                        .session = due->session,
                                         .again = true,
                                         .done = read_done};
     if (payment_check(reconciler->service, &reading->ask) != ERR_OK)
@@ -242,14 +247,20 @@ static void queue_drop(struct reconciler *reconciler)
     }
 }
 
+/* How often the provider may be asked for it. */
+static unsigned calls_of(const struct payment_due *due)
+{
+    if (!due->customer_id) return 1;
+    return 1 + (due->session != NULL) + 2 * (due->charge != NULL);
+}
+
 static void pump(struct reconciler *reconciler)
 {
     while (!list_empty(&reconciler->queue) && may_read(reconciler)) {
         struct reading *reading =
             CONTAINER_OF(list_shift(&reconciler->queue), struct reading, link);
-        pace_take(&reconciler->pace, clock_mono_us());
-        if (reading->work->due.charge)
-            pace_take(&reconciler->pace, clock_mono_us()); /* two calls */
+        for (unsigned calls = calls_of(&reading->work->due); calls; calls--)
+            pace_take(&reconciler->pace, clock_mono_us());
         reading_start(reading);
     }
 }
@@ -290,6 +301,7 @@ static bool reading_queue(struct reconciler *reconciler, const struct payment_du
     work->due.reference = keep(&work->texts, due->reference);
     work->due.paid_tier = keep(&work->texts, due->paid_tier);
     work->due.charge = keep(&work->texts, due->charge);
+    work->due.session = keep(&work->texts, due->session);
     work->context = reading;
     work->operation.done = work_finished;
     reading->reconciler = reconciler;

@@ -1,8 +1,9 @@
 /* Asking Stripe. A reference is a Checkout Session, a subscription or a customer; each is one GET
- * that brings the subscription with its newest invoice, and a charge that an event named is a
- * second one. Called by payment_check on the loop. What always holds: the API key is read for each
- * ask and wiped after it; only an answer of 200 that is the object asked for says anything, a 404
- * says that there is none, everything else is "cannot be asked". */
+ * that brings the subscription with its newest invoice. What an event named is looked at behind it:
+ * a session when the subscription has ended, a charge, and what the charge paid. Called by
+ * payment_check on the loop. What always holds: the API key is read for each ask and wiped after
+ * it; only an answer of 200 that is the object asked for says anything, a 404 says that there is
+ * none, everything else is "cannot be asked". */
 #include "service/payment.h"
 
 #include "base/log.h"
@@ -18,7 +19,14 @@ enum {
     LIST_MAX = 20,
     HEADER_SIZE = 600,
 };
-enum step { STEP_SUBSCRIPTION, STEP_SESSION, STEP_LIST, STEP_CHARGE };
+enum step {
+    STEP_SUBSCRIPTION,
+    STEP_SESSION,
+    STEP_LIST,
+    STEP_RENEWAL, /* the session of an event */
+    STEP_CHARGE,
+    STEP_PAYMENTS, /* of the charge's intent */
+};
 #define STRIPE_URL "https://api.stripe.com"
 
 static void secret_release(struct secret **secret)
@@ -61,8 +69,19 @@ static bool url_write(struct payment_ask *ask)
                           "&expand%%5B%%5D=data.latest_invoice",
                           whole, base, id, LIST_MAX);
         break;
+    case STEP_RENEWAL:
+        length = snprintf(ask->url, size,
+                          "%.*s/v1/checkout/sessions/%s?expand%%5B%%5D=subscription.latest_invoice",
+                          whole, base, ask->session);
+        break;
     case STEP_CHARGE:
         length = snprintf(ask->url, size, "%.*s/v1/charges/%s", whole, base, ask->charge);
+        break;
+    case STEP_PAYMENTS:
+        length = snprintf(ask->url, size,
+                          "%.*s/v1/invoice_payments?payment%%5Btype%%5D=payment_intent"
+                          "&payment%%5Bpayment_intent%%5D=%s&limit=%d&expand%%5B%%5D=data.invoice",
+                          whole, base, ask->intent, LIST_MAX);
         break;
     }
     return length > 0 && (size_t)length < size;
@@ -89,19 +108,6 @@ static void finish_unknown(struct payment_ask *ask, const char *why)
     finish(ask, PAYMENT_UNKNOWN);
 }
 
-static void finish_absent(struct payment_ask *ask)
-{
-    ask->absent = true;
-    if (!ask->again) {
-        finish_refused(ask,
-                       "Stripe knows no such payment, or it is not complete: payment.reference "
-                       "must be a completed Checkout Session, a subscription or a customer.");
-        return;
-    }
-    ask->reading = (struct pay_reading){.status = PAY_NONE};
-    finish(ask, PAYMENT_CONFIRMED);
-}
-
 static void judge(struct payment_ask *ask)
 {
     const struct pay_reading *reading = &ask->reading;
@@ -126,47 +132,144 @@ static void judge(struct payment_ask *ask)
 
 static enum err step_start(struct payment_ask *ask);
 
+static void step_next(struct payment_ask *ask, enum step step)
+{
+    ask->step = (int)step;
+    if (step_start(ask) != ERR_OK) finish_unknown(ask, "Stripe could not be asked the next thing");
+}
+
+static bool is_charge(const char *id)
+{
+    return is_id(id, "ch_") || is_id(id, "py_");
+}
+
+static void charge_next(struct payment_ask *ask)
+{
+    if (ask->charge && is_charge(ask->charge))
+        step_next(ask, STEP_CHARGE);
+    else
+        judge(ask);
+}
+
+/* What stands has been read. */
+static void read_on(struct payment_ask *ask)
+{
+    bool ended = ask->again && pay_status_ended(ask->reading.status);
+    if (ended && ask->session && is_id(ask->session, "cs_"))
+        step_next(ask, STEP_RENEWAL);
+    else
+        charge_next(ask);
+}
+
+/* Bought anew counts only when the session says so itself: of this customer, and paid. */
+static void renewal_answered(struct payment_ask *ask, struct span body)
+{
+    struct pay_reading *next = &ask->renewal;
+    enum stripe_answer answer = STRIPE_ABSENT;
+    if (ask->call.status == 200) answer = stripe_session_read(body, ask->session, next);
+    if (answer == STRIPE_UNCLEAR) {
+        finish_unknown(ask, "Stripe's answer is not the Checkout Session");
+        return;
+    }
+    ask->renewed = answer == STRIPE_READ && pay_status_pays(next->status) &&
+                   strcmp(next->client_reference, ask->external_id) == 0 &&
+                   strcmp(next->reference, ask->reference) != 0;
+    if (ask->renewed)
+        judge(ask); /* a charge was of what has ended */
+    else
+        charge_next(ask);
+}
+
 static void charge_answered(struct payment_ask *ask, struct span body)
 {
     const struct settings *settings = ask->service->settings;
-    bool refunds = settings->payment.on_refund == SETTINGS_REFUND_LAPSES;
-    bool disputes = settings->payment.on_dispute == SETTINGS_REFUND_LAPSES;
+    struct pay_reading *reading = &ask->reading;
+    struct stripe_charge charge = {.refunded = false};
     enum stripe_answer answer = STRIPE_ABSENT;
-    if (ask->call.status == 200)
-        answer = stripe_charge_read(body, ask->charge, refunds, disputes, &ask->reading.taken_back);
-    if (answer == STRIPE_UNCLEAR)
+    if (ask->call.status == 200) answer = stripe_charge_read(body, ask->charge, &charge);
+    if (answer == STRIPE_UNCLEAR) {
         finish_unknown(ask, "Stripe's answer is not a charge");
-    else
+        return;
+    }
+    if (!ask->reference) { /* whose is it */
+        snprintf(reading->customer, sizeof reading->customer, "%s", charge.customer);
+        finish(ask, PAYMENT_CONFIRMED);
+        return;
+    }
+    bool other = charge.customer[0] && reading->customer[0] &&
+                 strcmp(charge.customer, reading->customer) != 0;
+    reading->taken_back =
+        !other && ((settings->payment.on_refund == SETTINGS_REFUND_LAPSES && charge.refunded) ||
+                   (settings->payment.on_dispute == SETTINGS_REFUND_LAPSES && charge.disputed));
+    if (reading->taken_back && is_id(charge.intent, "pi_")) {
+        memcpy(ask->intent, charge.intent, sizeof ask->intent);
+        step_next(ask, STEP_PAYMENTS);
+    } else {
         judge(ask);
+    }
+}
+
+static void payments_answered(struct payment_ask *ask, struct span body)
+{
+    struct pay_reading *reading = &ask->reading;
+    enum stripe_answer answer = STRIPE_UNCLEAR;
+    if (ask->call.status == 200)
+        answer = stripe_payments_read(body, reading->reference, &reading->taken_back);
+    if (answer == STRIPE_READ)
+        judge(ask);
+    else
+        finish_unknown(ask, "Stripe's answer is not what the charge paid");
+}
+
+static void finish_absent(struct payment_ask *ask)
+{
+    ask->absent = true;
+    if (!ask->again) {
+        finish_refused(ask,
+                       "Stripe knows no such payment, or it is not complete: payment.reference "
+                       "must be a completed Checkout Session, a subscription or a customer.");
+        return;
+    }
+    ask->reading = (struct pay_reading){.status = PAY_NONE};
+    read_on(ask);
 }
 
 static void subscription_answered(struct payment_ask *ask, struct span body)
 {
     enum stripe_answer answer = STRIPE_ABSENT;
     if (ask->call.status == 200) {
-        switch ((enum step)ask->step) {
-        case STEP_SUBSCRIPTION:
+        if (ask->step == STEP_SUBSCRIPTION)
             answer = stripe_subscription_read(body, ask->reference, &ask->reading);
-            break;
-        case STEP_SESSION:
+        else if (ask->step == STEP_SESSION)
             answer = stripe_session_read(body, ask->reference, &ask->reading);
-            break;
-        case STEP_LIST:
+        else
             answer = stripe_list_read(body, ask->reference, ask->prices, &ask->reading);
-            break;
-        case STEP_CHARGE:
-            break;
-        }
     }
-    if (answer == STRIPE_UNCLEAR) {
+    if (answer == STRIPE_UNCLEAR)
         finish_unknown(ask, "Stripe's answer is not what was asked for");
-    } else if (answer == STRIPE_ABSENT) {
+    else if (answer == STRIPE_ABSENT)
         finish_absent(ask);
-    } else if (ask->charge && is_id(ask->charge, "ch_")) {
-        ask->step = STEP_CHARGE;
-        if (step_start(ask) != ERR_OK) finish_unknown(ask, "the charge could not be asked for");
-    } else {
-        judge(ask);
+    else
+        read_on(ask);
+}
+
+static void step_answered(struct payment_ask *ask, struct span body)
+{
+    switch ((enum step)ask->step) {
+    case STEP_SUBSCRIPTION:
+    case STEP_SESSION:
+    case STEP_LIST:
+        subscription_answered(ask, body);
+        break;
+    case STEP_RENEWAL:
+        renewal_answered(ask, body);
+        break;
+    case STEP_CHARGE:
+        charge_answered(ask, body);
+        break;
+    case STEP_PAYMENTS:
+        payments_answered(ask, body);
+        break;
     }
 }
 
@@ -177,10 +280,7 @@ static void call_done(struct curl_call *call, enum err error)
     if (error == ERR_OK && (call->status == 200 || call->status == 404)) {
         struct buf answer CLEANUP(buf_done) = call->answer;
         call->answer = (struct buf){0};
-        if (ask->step == STEP_CHARGE)
-            charge_answered(ask, buf_span(&answer));
-        else
-            subscription_answered(ask, buf_span(&answer));
+        step_answered(ask, buf_span(&answer));
         return;
     }
     if (error == ERR_OK && call->status == 429) ask->busy_s = BUSY_S;
@@ -221,8 +321,12 @@ enum err stripe_check(struct service *service, struct payment_ask *ask)
 {
     ask->service = service;
     ask->absent = false;
+    ask->renewed = false;
     ask->busy_s = 0;
-    if (is_id(ask->reference, "cs_")) {
+    ask->reading = (struct pay_reading){.status = PAY_NONE};
+    if (!ask->reference && ask->again && ask->charge && is_charge(ask->charge)) {
+        ask->step = STEP_CHARGE;
+    } else if (is_id(ask->reference, "cs_")) {
         ask->step = STEP_SESSION;
     } else if (is_id(ask->reference, "sub_")) {
         ask->step = STEP_SUBSCRIPTION;

@@ -188,19 +188,21 @@ enum stripe_answer stripe_list_read(struct span body, const char *customer,
     return answer;
 }
 
-enum stripe_answer stripe_charge_read(struct span body, const char *id, bool refunds, bool disputes,
-                                      bool *taken_back)
+/* ---- a charge ---- */
+
+enum stripe_answer stripe_charge_read(struct span body, const char *id, struct stripe_charge *out)
 {
     json_t *object = parse(body);
-    bool clear = object && is_object(object, "charge", id);
-    if (clear)
-        *taken_back = (refunds && json_is_true(json_object_get(object, "refunded"))) ||
-                      (disputes && json_is_true(json_object_get(object, "disputed")));
+    bool clear = object && is_object(object, "charge", id) &&
+                 copy(out->customer, sizeof out->customer, id_of(object, "customer")) &&
+                 copy(out->intent, sizeof out->intent, id_of(object, "payment_intent"));
+    if (clear) {
+        out->refunded = json_is_true(json_object_get(object, "refunded"));
+        out->disputed = json_is_true(json_object_get(object, "disputed"));
+    }
     json_decref(object);
     return clear ? STRIPE_READ : STRIPE_UNCLEAR;
 }
-
-/* ---- events ---- */
 
 /* An invoice names its subscription in one of three ways, by the version of the endpoint. */
 static const char *invoice_subscription(const json_t *object)
@@ -210,10 +212,35 @@ static const char *invoice_subscription(const json_t *object)
     return of_parent ? of_parent : id_of(object, "subscription");
 }
 
+static bool payments_fill(const json_t *object, const char *subscription, bool *of_it)
+{
+    const char *kind = text_of(object, "object");
+    const json_t *data = json_object_get(object, "data");
+    *of_it = false;
+    if (!kind || strcmp(kind, "list") != 0 || !json_is_array(data)) return false;
+    for (size_t i = 0; i < json_array_size(data); i++) {
+        const json_t *invoice = json_object_get(json_array_get(data, i), "invoice");
+        if (!is_object(invoice, "invoice", NULL)) return false;
+        const char *its = invoice_subscription(invoice);
+        *of_it |= its && strcmp(its, subscription) == 0;
+    }
+    return true;
+}
+
+enum stripe_answer stripe_payments_read(struct span body, const char *subscription, bool *of_it)
+{
+    json_t *object = parse(body);
+    bool clear = object && payments_fill(object, subscription, of_it);
+    json_decref(object);
+    return clear ? STRIPE_READ : STRIPE_UNCLEAR;
+}
+
+/* ---- events ---- */
+
 static bool event_fill(const json_t *event, struct stripe_event *out)
 {
     const json_t *object = json_object_get(json_object_get(event, "data"), "object");
-    const char *kind = text_of(object, "object"), *charge = NULL;
+    const char *kind = text_of(object, "object"), *charge = NULL, *session = NULL;
     const char *subscription = NULL, *customer = id_of(object, "customer");
     if (!is_object(event, "event", NULL) || !text_of(event, "type") || !kind) return false;
     if (!strcmp(kind, "subscription"))
@@ -224,13 +251,15 @@ static bool event_fill(const json_t *event, struct stripe_event *out)
         charge = id_of(object, "charge");
     else
         subscription = invoice_subscription(object);
+    if (!strcmp(kind, "checkout.session")) session = text_of(object, "id");
     return copy(out->id, sizeof out->id, text_of(event, "id")) &&
            copy(out->type, sizeof out->type, text_of(event, "type")) &&
            copy(out->subscription, sizeof out->subscription, subscription) &&
            copy(out->customer, sizeof out->customer, customer) &&
            copy(out->client_reference, sizeof out->client_reference,
                 text_of(object, "client_reference_id")) &&
-           copy(out->charge, sizeof out->charge, charge);
+           copy(out->charge, sizeof out->charge, charge) &&
+           copy(out->session, sizeof out->session, session);
 }
 
 bool stripe_event_read(struct span body, struct stripe_event *out)

@@ -7,6 +7,7 @@
 #include "base/codec.h"
 #include "base/secret.h"
 #include "service/payment.h"
+#include "store/payment_charge.h"
 
 #include <sodium.h>
 #include <stdio.h>
@@ -131,8 +132,13 @@ static enum err webhook_run(struct db *db, struct operation *operation)
         provider_event_insert(db, webhook->provider, webhook->event_id, operation->now_ms);
     webhook->duplicate = error == ERR_EXISTS;
     if (error) return webhook->duplicate ? ERR_OK : error;
-    return payment_read_ask(db, webhook->provider, &webhook->subject, operation->now_ms,
-                            &webhook->found);
+    const struct payment_subject *subject = &webhook->subject;
+    bool named =
+        subject->reference.length || subject->customer.length || subject->external_id.length;
+    if (named || !subject->charge.length)
+        return payment_read_ask(db, webhook->provider, subject, operation->now_ms, &webhook->found);
+    webhook->found = 1;
+    return payment_charge_ask(db, webhook->provider, subject->charge, operation->now_ms);
 }
 
 static void webhook_taken(struct operation *operation, enum err error)

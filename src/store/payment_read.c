@@ -5,6 +5,7 @@
 
 #include "io/db.h"
 #include "store/node.h"
+#include "store/payment_charge.h"
 
 enum err payment_read_begin(struct db *db, uint64_t customer_id, const char *provider_customer,
                             int64_t read_at)
@@ -13,9 +14,15 @@ enum err payment_read_begin(struct db *db, uint64_t customer_id, const char *pro
         "INSERT INTO payment_read (customer_id, provider_customer, read_at) VALUES (?,?,?)"
         " ON DUPLICATE KEY UPDATE provider_customer = VALUES(provider_customer), urgent = 1,"
         " read_at = VALUES(read_at), asked = asked + 1, applied = begun, failures = 0,"
-        " charge = NULL";
+        " charge = NULL, session = NULL";
     return db_execute(
         db, sql, DB_VALUES(db_u64(customer_id), db_text(provider_customer), db_i64(read_at)), NULL);
+}
+
+enum err payment_read_rename(struct db *db, uint64_t customer_id, const char *provider_customer)
+{
+    static const char sql[] = "UPDATE payment_read SET provider_customer = ? WHERE customer_id = ?";
+    return db_execute(db, sql, DB_VALUES(db_text(provider_customer), db_u64(customer_id)), NULL);
 }
 
 enum err payment_read_end(struct db *db, uint64_t customer_id)
@@ -33,7 +40,7 @@ enum err provider_event_insert(struct db *db, const char *provider, const char *
 
 #define ASK                                                                                        \
     " SET r.urgent = 1, r.read_at = LEAST(r.read_at, ?), r.asked = r.asked + 1,"                   \
-    " r.charge = COALESCE(?, r.charge)"
+    " r.charge = COALESCE(?, r.charge), r.session = COALESCE(?, r.session)"
 
 static enum err ask_one(struct db *db, const char *sql, const char *provider, struct span value,
                         const struct payment_subject *subject, int64_t now_ms, uint64_t *found)
@@ -41,8 +48,10 @@ static enum err ask_one(struct db *db, const char *sql, const char *provider, st
     uint64_t changed = 0;
     if (!value.length) return ERR_OK;
     struct db_value charge = subject->charge.length ? db_span(subject->charge) : db_null();
+    struct db_value session = subject->session.length ? db_span(subject->session) : db_null();
     enum err error = db_execute(
-        db, sql, DB_VALUES(db_i64(now_ms), charge, db_text(provider), db_span(value)), &changed);
+        db, sql, DB_VALUES(db_i64(now_ms), charge, session, db_text(provider), db_span(value)),
+        &changed);
     *found += changed;
     return error;
 }
@@ -70,20 +79,22 @@ enum err payment_read_ask(struct db *db, const char *provider,
 }
 
 enum err payment_read_applied(struct db *db, uint64_t customer_id, uint64_t ticket, uint64_t asked,
-                              int64_t next_at)
+                              bool looked, int64_t next_at)
 {
     /* In the order written: each assignment sees those before it. */
     static const char sql[] = "UPDATE payment_read SET failures = 0,"
                               " read_at = IF(begun = ? AND asked = ?, ?, read_at),"
                               " charge = IF(begun = ? AND asked = ?, NULL, charge),"
+                              " session = IF(begun = ? AND asked = ? AND ?, NULL, session),"
                               " urgent = IF(begun = ? AND asked = ?, 0, urgent), applied = ?"
                               " WHERE customer_id = ? AND applied < ?";
     uint64_t changed = 0;
     struct db_value mine = db_u64(ticket), seen = db_u64(asked);
-    enum err error = db_execute(db, sql,
-                                DB_VALUES(mine, seen, db_i64(next_at), mine, seen, mine, seen, mine,
-                                          db_u64(customer_id), mine),
-                                &changed);
+    enum err error =
+        db_execute(db, sql,
+                   DB_VALUES(mine, seen, db_i64(next_at), mine, seen, mine, seen, db_i64(looked),
+                             mine, seen, mine, db_u64(customer_id), mine),
+                   &changed);
     return error ? error : changed ? ERR_OK : ERR_NOT_FOUND;
 }
 
@@ -111,7 +122,7 @@ enum err payment_approval_insert(struct db *db, const struct payment_approval_ro
 
 #define DUE                                                                                        \
     "SELECT r.customer_id, r.begun, r.asked, c.external_id, e.provider, e.resolved_reference,"     \
-    " e.paid_tier, r.charge, r.failures, r.urgent FROM payment_read r"                             \
+    " e.paid_tier, r.charge, r.failures, r.urgent, r.session FROM payment_read r"                  \
     " JOIN entitlement e ON e.customer_id = r.customer_id JOIN customer c ON c.id = r.customer_id"
 #define WHOSE                                                                                      \
     " AND e.provider = ? AND (e.resolved_reference IS NOT NULL OR e.provider = 'http')"            \
@@ -130,6 +141,7 @@ static bool due_read(const struct db_rows *rows, struct arena *arena, struct pay
         .charge = db_get_text(rows, 7, arena),
         .failures = (uint32_t)db_get_u64(rows, 8),
         .urgent = db_get_i64(rows, 9) != 0,
+        .session = db_get_text(rows, 10, arena),
     };
     return due->external_id && due->provider && due->paid_tier;
 }
@@ -194,6 +206,8 @@ enum err payment_read_claim(struct db *db, unsigned node, unsigned incarnation,
             DB_VALUES(db_i64(urgent), db_i64(now_ms), db_text(provider), db_u64(limit - *count)),
             limit, arena, *due, count);
     if (!error) error = begin_each(db, now_ms, *due, count);
+    if (!error && *count < limit)
+        error = payment_charge_claim(db, provider, now_ms, limit, arena, *due, count);
     return ended(db, error);
 }
 

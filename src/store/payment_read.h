@@ -26,6 +26,9 @@ enum {
 /* From here on the customer is read, first at read_at. provider_customer: "cus_…" or NULL. */
 MUST_USE enum err payment_read_begin(struct db *db, uint64_t customer_id,
                                      const char *provider_customer, int64_t read_at);
+/* The same reading goes on, of another customer of the provider's. */
+MUST_USE enum err payment_read_rename(struct db *db, uint64_t customer_id,
+                                      const char *provider_customer);
 MUST_USE enum err payment_read_end(struct db *db, uint64_t customer_id);
 /* ERR_EXISTS: the event came before. */
 MUST_USE enum err provider_event_insert(struct db *db, const char *provider, const char *id,
@@ -35,15 +38,17 @@ struct payment_subject {
     struct span reference; /* resolved: "sub_…", or the http provider's own */
     struct span customer;  /* the provider's */
     struct span external_id;
-    struct span charge; /* that was taken back; to be looked at */
+    struct span charge;  /* that was taken back; to be looked at */
+    struct span session; /* that is complete; to be looked at */
 };
 /* Those are due at once. *found: how many rows were. */
 MUST_USE enum err payment_read_ask(struct db *db, const char *provider,
                                    const struct payment_subject *subject, int64_t now_ms,
                                    uint64_t *found);
-/* What a reading came to. ERR_NOT_FOUND: a later one was applied, or nobody is read any more. */
+/* What a reading came to. `looked`: also at the session; else that is kept until the payment has
+ * ended. ERR_NOT_FOUND: a later one was applied, or nobody is read any more. */
 MUST_USE enum err payment_read_applied(struct db *db, uint64_t customer_id, uint64_t ticket,
-                                       uint64_t asked, int64_t next_at);
+                                       uint64_t asked, bool looked, int64_t next_at);
 MUST_USE enum err payment_read_failed(struct db *db, uint64_t customer_id, uint64_t ticket,
                                       int64_t next_at);
 
@@ -57,11 +62,12 @@ MUST_USE enum err payment_approval_insert(struct db *db, const struct payment_ap
 
 /* ---- for the reconciler ---- */
 struct payment_due {
-    uint64_t customer_id, ticket, asked;
+    uint64_t customer_id; /* 0: of a charge alone (store/payment_charge.h) */
+    uint64_t ticket, asked;
     const char *external_id;
     const char *provider, *reference; /* resolved; NULL: none, of http alone */
     const char *paid_tier;
-    const char *charge; /* NULL: none */
+    const char *charge, *session; /* that events named; NULL: none */
     uint32_t failures;
     bool urgent;
 };

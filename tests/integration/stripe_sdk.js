@@ -13,6 +13,8 @@ async function main(asked) {
   const listed = await stripe.subscriptions.list(
     {customer: asked.customer, status: 'all', expand: ['data.latest_invoice']});
   const charge = await stripe.charges.retrieve(asked.charge);
+  const payments = await stripe.invoicePayments.list(
+    {payment: {type: 'payment_intent', payment_intent: charge.payment_intent}, expand: ['data.invoice']});
   const missing = await stripe.subscriptions.retrieve('sub_nosuch').catch((error) => error);
   const wrong = await new Stripe('sk_test_wrong', {host, port, protocol: 'http', maxNetworkRetries: 0})
     .subscriptions.retrieve(asked.subscription).catch((error) => error);
@@ -25,6 +27,7 @@ async function main(asked) {
       end: subscription.items.data[0].current_period_end, invoice: subscription.latest_invoice.status},
     listed: listed.data.map((one) => one.id),
     charge: charge.refunded,
+    payments: payments.data.map((one) => one.invoice.parent.subscription_details.subscription),
     missing: [missing.type, missing.code, missing.statusCode],
     wrong: [wrong.type, wrong.statusCode],
     event: [event.type, event.data.object.id],

@@ -34,6 +34,7 @@ def sign(body, secret, at):
 class StripeStandIn:
     def __init__(self, tls=None):
         self.subscriptions, self.sessions, self.charges, self.invoices = {}, {}, {}, {}
+        self.payments = []  # of invoices
         self.webhook_secrets = ["whsec_" + secrets.token_hex(16)]
         self.fault, self.problems, self.calls = None, [], []
         self.rate, self.window = None, []  # calls a second, beyond it 429
@@ -132,12 +133,26 @@ class StripeStandIn:
                     status, self.invoices[sub["latest_invoice"]]["status"] if status == "canceled" else "paid")
             return sub
 
-    def charge(self, sub):
+    def charge(self, sub, for_invoice=True):
         with self.lock:
             charge = {"id": identity("ch"), "object": "charge", "amount": 4900, "customer": sub["customer"],
-                      "refunded": False, "disputed": False, "status": "succeeded", "metadata": {}}
+                      "payment_intent": identity("pi"), "refunded": False, "disputed": False,
+                      "status": "succeeded", "metadata": {}}
             self.charges[charge["id"]] = charge
+            if for_invoice:
+                self.payments.append({
+                    "id": identity("inpay"), "object": "invoice_payment", "amount_paid": 4900, "amount_requested": 4900,
+                    "currency": "usd", "created": sub["created"], "invoice": sub["latest_invoice"], "is_default": True,
+                    "livemode": False, "status": "paid", "status_transitions": {"canceled_at": None, "paid_at": None},
+                    "payment": {"type": "payment_intent", "payment_intent": charge["payment_intent"]}})
             return charge
+
+    @staticmethod
+    def dispute(charge):
+        """What an event of it holds: it names the charge alone."""
+        return {"id": identity("dp"), "object": "dispute", "amount": 4900, "charge": charge["id"], "currency": "usd",
+                "payment_intent": charge["payment_intent"], "reason": "fraudulent", "status": "needs_response",
+                "created": 1, "livemode": False, "metadata": {}, "evidence_details": {"has_evidence": False}}
 
     # ---- events ----
 
@@ -194,6 +209,10 @@ class StripeStandIn:
             mine = [self.expand(sub, [e.removeprefix("data.") for e in expands])
                     for sub in self.subscriptions.values() if sub["customer"] == query["customer"][0]]
             return {"object": "list", "url": "/v1/subscriptions", "has_more": False, "data": mine[::-1]}
+        if parts[:2] == ["v1", "invoice_payments"]:
+            found = [self.expand(one, [e.removeprefix("data.") for e in expands]) for one in self.payments
+                     if one["payment"]["payment_intent"] == query["payment[payment_intent]"][0]]
+            return {"object": "list", "url": "/v1/invoice_payments", "has_more": False, "data": found}
         tables = {"subscriptions": self.subscriptions, "charges": self.charges, "invoices": self.invoices,
                   "sessions": self.sessions}
         if parts[-2] == "customers":
@@ -206,7 +225,7 @@ class StripeStandIn:
         thing = json.loads(json.dumps(thing))
         for path in expands:
             name, _, rest = path.partition(".")
-            table = {"subscription": self.subscriptions, "latest_invoice": self.invoices}.get(name)
+            table = {"subscription": self.subscriptions, "latest_invoice": self.invoices, "invoice": self.invoices}.get(name)
             if table and isinstance(thing.get(name), str):
                 thing[name] = self.expand(table[thing[name]], [rest] if rest else [])
             elif table and rest and isinstance(thing.get(name), dict):

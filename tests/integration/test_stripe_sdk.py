@@ -62,6 +62,7 @@ def test_the_sdk_understands_the_stand_in(sdk, build_directory, tmp_path):
             assert seen["subscription"] == {"status": "past_due", "price": "price_pro",
                                             "end": item["current_period_end"], "invoice": "open"}
             assert seen["listed"] == [sub["id"]] and seen["charge"] is False
+            assert seen["payments"] == [sub["id"]]
             assert seen["missing"] == ["StripeInvalidRequestError", "resource_missing", 404]
             assert seen["wrong"] == ["StripeAuthenticationError", 401]
             assert seen["event"] == ["customer.subscription.updated", sub["id"]]
