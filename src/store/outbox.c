@@ -7,6 +7,7 @@
 #include "base/codec.h"
 #include "io/db.h"
 #include "store/alert.h"
+#include "store/ids.h"
 #include "store/node.h"
 #include "store/rotation.h"
 #include "store/upsert.h"
@@ -102,71 +103,84 @@ static bool copy_span(const struct db_rows *rows, size_t column, struct arena *a
     return out->data != NULL;
 }
 
-static enum err mail_read(struct db *db, uint64_t id, struct arena *arena, struct outbox_mail *mail)
+struct taking {
+    struct arena *arena;
+    struct outbox_mail *mails;
+    size_t *count;
+};
+
+static enum err mail_add(const struct db_rows *rows, void *context)
+{
+    struct taking *taking = context;
+    struct arena *arena = taking->arena;
+    struct outbox_mail *mail = &taking->mails[(*taking->count)++];
+    mail->row = (struct outbox_row){
+        .id = db_get_u64(rows, 13),
+        .kind = db_get_text(rows, 0, arena),
+        .subject = db_get_u64(rows, 1),
+        .generation = (uint32_t)db_get_u64(rows, 2),
+        .number = (uint32_t)db_get_u64(rows, 3),
+        .customer_id = db_get_u64(rows, 5),
+        .key_id = db_get_u64(rows, 6),
+        .context = db_get_text(rows, 8, arena),
+        .queued_at = db_get_i64(rows, 11),
+    };
+    mail->attempts = (uint32_t)db_get_u64(rows, 12) + 1; /* with this one */
+    bool whole = mail->row.kind && copy_span(rows, 4, arena, &mail->row.recipient) &&
+                 copy_span(rows, 7, arena, &mail->row.recipient_sealed) &&
+                 copy_span(rows, 9, arena, &mail->row.body) &&
+                 copy_span(rows, 10, arena, &mail->row.token_sealed);
+    return whole && (mail->row.context || db_is_null(rows, 8)) ? ERR_OK : ERR_NO_MEMORY;
+}
+
+/* Of those ids what is free for us: another node, which may read the same ids, has neither locked
+ * nor taken it. */
+static enum err mails_lock(struct db *db, const uint64_t *ids, size_t count, struct taking *taking)
 {
     static const char sql[] =
         "SELECT kind, subject, generation, number, recipient, customer_id, key_id,"
-        " recipient_sealed, context, body, token_sealed, first_queued_at, attempts"
-        " FROM outbox WHERE id = ?";
-    struct db_rows rows;
-    enum err error = db_query(db, sql, DB_VALUES(db_u64(id)), &rows);
-    if (error) return error;
-    if (!db_next(&rows)) return ERR_NOT_FOUND;
-    mail->row = (struct outbox_row){
-        .id = id,
-        .kind = db_get_text(&rows, 0, arena),
-        .subject = db_get_u64(&rows, 1),
-        .generation = (uint32_t)db_get_u64(&rows, 2),
-        .number = (uint32_t)db_get_u64(&rows, 3),
-        .customer_id = db_get_u64(&rows, 5),
-        .key_id = db_get_u64(&rows, 6),
-        .context = db_get_text(&rows, 8, arena),
-        .queued_at = db_get_i64(&rows, 11),
-    };
-    mail->attempts = (uint32_t)db_get_u64(&rows, 12);
-    bool whole = mail->row.kind && copy_span(&rows, 4, arena, &mail->row.recipient) &&
-                 copy_span(&rows, 7, arena, &mail->row.recipient_sealed) &&
-                 copy_span(&rows, 9, arena, &mail->row.body) &&
-                 copy_span(&rows, 10, arena, &mail->row.token_sealed);
-    whole = whole && (mail->row.context || db_is_null(&rows, 8));
-    db_finish(&rows);
-    return whole ? ERR_OK : ERR_NO_MEMORY;
-}
-
-/* Ours, unless another node was faster: it may be anybody's who reads the same ids. */
-static enum err take(struct db *db, const struct outbox_node *node, uint64_t id, bool *taken)
-{
-    static const char sql[] =
-        "UPDATE outbox SET state = 'sending', node = ?, incarnation = ?, attempts = attempts + 1"
-        " WHERE id = ? AND (state IN ('queued', 'retry') OR (state = 'sending' AND EXISTS (SELECT 1"
+        " recipient_sealed, context, body, token_sealed, first_queued_at, attempts, id"
+        " FROM outbox FORCE INDEX (PRIMARY) WHERE id IN " THESE_IDS
+        " AND (state IN ('queued', 'retry') OR (state = 'sending' AND EXISTS (SELECT 1"
         " FROM node n WHERE n.id = outbox.node AND n.incarnation = outbox.incarnation"
-        " AND n.fenced = 1)))";
-    static const char free_sql[] = "SELECT 1 FROM outbox WHERE id = ? FOR UPDATE SKIP LOCKED";
-    struct db_rows rows;
-    uint64_t changed = 0;
-    *taken = false;
-    enum err error = db_query(db, free_sql, DB_VALUES(db_u64(id)), &rows);
-    if (error) return error;
-    if (!db_next(&rows)) return ERR_OK;
-    db_finish(&rows);
-    error = db_execute(
-        db, sql, DB_VALUES(db_u64(node->node), db_u64(node->incarnation), db_u64(id)), &changed);
-    *taken = changed == 1;
-    return error;
+        " AND n.fenced = 1))) FOR UPDATE SKIP LOCKED";
+    return ids_query(db, sql, ids, count, mail_add, taking);
 }
 
+enum { TAKE_MAX = 32 }; /* ids of THESE_IDS */
+
+/* Under their locks, so all of them are changed. */
+static enum err mails_take(struct db *db, const struct outbox_node *node,
+                           const struct outbox_mail *mails, size_t count)
+{
+    static const char sql[] = "UPDATE outbox FORCE INDEX (PRIMARY) SET state = 'sending', node = ?,"
+                              " incarnation = ?, attempts = attempts + 1 WHERE id IN " THESE_IDS;
+    struct db_value values[2 + TAKE_MAX] = {db_u64(node->node), db_u64(node->incarnation)};
+    uint64_t changed = 0;
+    if (!count) return ERR_OK;
+    for (size_t i = 0; i < TAKE_MAX; i++)
+        values[2 + i] = db_u64(mails[i < count ? i : count - 1].row.id);
+    enum err error = db_execute(db, sql, values, COUNT_OF(values), &changed);
+    return !error && changed != count ? ERR_DB_RETRY : error;
+}
+
+/* What is taken is in its new state before more are looked at, because an id may have been picked
+ * twice, in one state and in the next. */
 static enum err take_all(struct db *db, const struct outbox_node *node, const uint64_t *ids,
                          size_t found, struct arena *arena, struct outbox_mail *mails,
                          size_t *count)
 {
+    struct taking taking = {arena, mails, count};
     enum err error = node_hold(db, node->node, node->incarnation);
     /* Each node begins elsewhere in the page, so that several share it. */
     size_t first = (size_t)(node->node * UINT64_C(2654435761) % found);
-    for (size_t i = 0; !error && i < found; i++) {
-        uint64_t id = ids[(first + i) % found];
-        bool taken;
-        error = take(db, node, id, &taken);
-        if (!error && taken) error = mail_read(db, id, arena, &mails[(*count)++]);
+    for (size_t at = 0; !error && at < found; at += TAKE_MAX) {
+        uint64_t some[TAKE_MAX];
+        size_t many = found - at < TAKE_MAX ? found - at : TAKE_MAX, before = *count;
+        for (size_t i = 0; i < many; i++)
+            some[i] = ids[(first + at + i) % found];
+        error = mails_lock(db, some, many, &taking);
+        if (!error) error = mails_take(db, node, mails + before, *count - before);
     }
     return error;
 }

@@ -167,6 +167,40 @@ static void a_time_far_ahead_comes_from_a_wrong_clock(void **unused)
     assert_int_equal(mails[0].row.id, 2);
 }
 
+static int64_t executed(void)
+{
+    return number("SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM information_schema.SESSION_STATUS"
+                  " WHERE VARIABLE_NAME = 'COM_STMT_EXECUTE'");
+}
+
+/* Statements of a claim of the mails `from` to `to`, each of which is as it was queued. */
+static int64_t cost(uint32_t from, uint32_t to)
+{
+    for (uint32_t id = from; id <= to; id++)
+        must(queue(id, id, NOW));
+    int64_t before = executed();
+    assert_int_equal(claim(db, &a, NOW, ERR_OK), to - from + 1);
+    int64_t after = executed();
+    for (uint32_t id = from; id <= to; id++) {
+        const struct outbox_mail *mail = &mails[id - from];
+        assert_int_equal(mail->row.id, id);
+        assert_int_equal(mail->row.generation, id);
+        assert_int_equal(mail->attempts, 1);
+        assert_true(span_is(mail->row.recipient_sealed, "sealed"));
+    }
+    return after - before;
+}
+
+static void a_claim_is_two_statements_for_32_mails(void **unused)
+{
+    (void)unused;
+    int64_t few = cost(1, 3);
+    assert_int_equal(cost(4, 35), few);
+    assert_int_equal(cost(36, 75), few + 2);
+    assert_int_equal(number("SELECT COUNT(*) FROM outbox WHERE state = 'sending' AND attempts = 1"),
+                     75);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, up, down)
@@ -175,6 +209,7 @@ int main(void)
         TEST(it_is_one_nodes_and_leaves_nothing),
         TEST(what_a_dead_node_left_is_taken_over),
         TEST(a_row_that_is_locked_is_passed_over),
+        TEST(a_claim_is_two_statements_for_32_mails),
         TEST(it_is_tried_for_48_hours_then_given_up),
         TEST(a_time_far_ahead_comes_from_a_wrong_clock),
     };
