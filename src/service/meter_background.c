@@ -16,7 +16,7 @@ enum {
     SILENCE_MS = 15 * 1000,
     READ_GAP_MS = 3 * 1000,
     FOLD_US = 2 * 1000 * 1000, /* a job */
-    NODES_MAX = 64,
+    NODES_MAX = NODE_ID_MAX,   /* unfenced ones: an id has one at most */
 };
 
 struct beat_job {

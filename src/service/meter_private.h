@@ -19,6 +19,7 @@
 #include "service/meter_lease.h"
 #include "service/meter_table.h"
 #include "store/fold.h"
+#include "store/node.h"
 
 struct loop_timer;
 struct loop_hook;
@@ -95,18 +96,17 @@ struct meter {
     int64_t feed_idle_us, housekeep_us, heartbeat_us;
     int64_t batch_retry_us, batch_failed_us; /* no batch before; when a failed one was logged */
     bool heartbeat_flying, fold_flying, control_flying; /* control: join, sync, resolve, leave */
-    bool told_serving;
-    bool fenced; /* a feed row says so of this incarnation */
-    bool left;   /* the node table */
+    bool fenced;                                        /* a feed row says so of this incarnation */
+    bool left;                                          /* the node table */
     bool upkeep_flying;
     int64_t upkeep_due_us;
     struct clock_watch clock; /* from the start on; nothing confirms it */
     unsigned live_nodes;
-    struct node_watch watches[64];
+    struct node_watch watches[NODE_ID_MAX];
     unsigned watch_count;
     int64_t control_retry_us;
     int64_t max_wait_us;
-    bool released;
+    bool told_serving, released;
     bool budgets_dropped; /* from memory, in this incarnation */
     int64_t stop_deadline_us;
     void (*closed)(void *context);

@@ -427,7 +427,8 @@ enum err fold_owners(struct db *db, struct fold_owner out[FOLD_OWNERS_MAX], size
         "SELECT n.id, n.incarnation, n.fenced FROM node n JOIN fold_owner f ON f.node = n.id AND "
         "f.incarnation = n.incarnation WHERE n.fenced = 0 OR EXISTS (SELECT 1 FROM lease l WHERE "
         "l.node = n.id AND l.incarnation = n.incarnation) OR EXISTS (SELECT 1 FROM meter_journal j "
-        "WHERE j.node = n.id AND j.incarnation = n.incarnation AND j.seq > f.folded) LIMIT 64",
+        "WHERE j.node = n.id AND j.incarnation = n.incarnation AND j.seq > f.folded) ORDER BY "
+        "n.fenced, n.id, n.incarnation LIMIT 1024",
         DB_NONE, &rows);
     *count = 0;
     if (error) return error;

@@ -8,7 +8,7 @@ struct fold_owner {
     unsigned node, incarnation;
     bool fenced;
 };
-enum { FOLD_OWNERS_MAX = 64, FOLD_ROWS = 1000 };
+enum { FOLD_OWNERS_MAX = 1024, FOLD_ROWS = 1000 }; /* all live nodes, and as many that ended */
 /* Whose journals there are. Read without locks. */
 MUST_USE enum err fold_owners(struct db *db, struct fold_owner out[FOLD_OWNERS_MAX], size_t *count);
 

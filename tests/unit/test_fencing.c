@@ -241,6 +241,19 @@ static void a_counter_that_stands_still_for_15_s_is_fenced(void **state)
                      1);
 }
 
+/* The one that began first, among as many as there may be. */
+static void a_node_is_watched_however_many_there_are(void **state)
+{
+    (void)state;
+    silent_begin();
+    sql("INSERT INTO node (id, incarnation, started_at) SELECT seq, 1, 1 FROM seq_310_to_510");
+    meter()->watch_count = 0;
+    look(SECOND_MS);
+    assert_non_null(watch());
+    assert_true(meter()->watch_count >= 202);
+    sql("DELETE FROM node WHERE id BETWEEN 310 AND 510");
+}
+
 static void a_counter_that_moves_is_not_fenced(void **state)
 {
     (void)state;
@@ -292,6 +305,7 @@ int main(void)
         cmocka_unit_test(nothing_is_written_by_a_former_incarnation),
         cmocka_unit_test(a_fence_waits_for_what_is_under_way),
         cmocka_unit_test(a_counter_that_stands_still_for_15_s_is_fenced),
+        cmocka_unit_test(a_node_is_watched_however_many_there_are),
         cmocka_unit_test(a_counter_that_moves_is_not_fenced),
         cmocka_unit_test(a_gap_between_looks_starts_anew),
         cmocka_unit_test(wall_clocks_play_no_part),

@@ -106,6 +106,27 @@ static void what_cannot_be_read_stops_nothing(void **state)
     assert_int_equal(used(), 2 * UNITS);
 }
 
+/* Each live node's journal, and none is passed over for those that ended. */
+static void all_that_live_are_folded_however_many_there_are(void **state)
+{
+    (void)state;
+    static struct fold_owner owners[FOLD_OWNERS_MAX];
+    size_t count, live = 0;
+    must(db_command(db, "INSERT INTO node (id, incarnation, fenced, started_at) SELECT seq, 1, 1, "
+                        "0 FROM seq_9_to_260"));
+    must(db_command(db, "INSERT INTO node (id, incarnation, started_at) SELECT seq, 1, 0 FROM "
+                        "seq_261_to_511"));
+    must(db_command(db, "INSERT INTO fold_owner (node, incarnation) SELECT seq, 1 FROM "
+                        "seq_9_to_511"));
+    must(db_command(db, "INSERT INTO lease (node, incarnation, kind, subject, period_start, "
+                        "granted) SELECT seq, 1, 1, 5, 0, 1 FROM seq_9_to_260"));
+    must(fold_owners(db, owners, &count));
+    for (size_t i = 0; i < count; i++)
+        live += !owners[i].fenced;
+    assert_int_equal(live, 1 + 511 - 260);
+    assert_int_equal(count - live, 260 - 8);
+}
+
 /* ---- two at once ---- */
 struct folding {
     pthread_t thread;
@@ -226,6 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_row_is_counted_once_and_the_newest_stays),
         TEST(what_cannot_be_read_stops_nothing),
+        TEST(all_that_live_are_folded_however_many_there_are),
         TEST(of_two_folds_one_waits_and_counts_nothing_again),
         TEST(what_was_not_read_is_not_deleted),
         TEST(the_node_that_is_folded_goes_on),
