@@ -7,6 +7,7 @@
 
 #include "unit.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -121,6 +122,42 @@ static void what_a_dead_node_left_is_taken_over(void **unused)
     must(outbox_accepted(db, &b, 1, NOW));
 }
 
+static void *late_claim(void *error)
+{
+    *(enum err *)error = outbox_claim(other, &b, NOW, 100, &arena, &mails, &count);
+    return NULL;
+}
+
+/* By two who picked the same id: the second one comes when the first has it already. */
+static void a_mail_that_another_has_taken_meanwhile_stays_its_own(void **unused)
+{
+    (void)unused;
+    struct db *holder = database_open(), *first = database_open();
+    struct arena first_arena CLEANUP(arena_done) = {0};
+    struct outbox_mail *first_mails;
+    size_t first_count;
+    enum err error = ERR_OK;
+    pthread_t thread;
+    must(queue(1, 1, NOW));
+    must(db_command(other, "SET SESSION innodb_lock_wait_timeout = 60"));
+    must(db_command(holder, "SET SESSION idle_transaction_timeout = 0"));
+    must(db_begin(holder));
+    must(db_command(holder, "SELECT id FROM node WHERE id = 2 FOR UPDATE"));
+    assert_int_equal(pthread_create(&thread, NULL, late_claim, &error), 0);
+    while (!number("SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM information_schema.GLOBAL_STATUS "
+                   "WHERE VARIABLE_NAME = 'INNODB_ROW_LOCK_CURRENT_WAITS'"))
+        continue; /* it has picked, and waits for its node's row */
+    must(outbox_claim(first, &a, NOW, 100, &first_arena, &first_mails, &first_count));
+    assert_int_equal(first_count, 1);
+    db_rollback(holder);
+    pthread_join(thread, NULL);
+    must(error);
+    assert_int_equal(count, 0);
+    must(outbox_accepted(db, &a, 1, NOW));
+    db_close(&holder);
+    db_close(&first);
+}
+
 static void a_row_that_is_locked_is_passed_over(void **unused)
 {
     (void)unused;
@@ -208,6 +245,7 @@ int main(void)
         TEST(a_mail_is_queued_once),
         TEST(it_is_one_nodes_and_leaves_nothing),
         TEST(what_a_dead_node_left_is_taken_over),
+        TEST(a_mail_that_another_has_taken_meanwhile_stays_its_own),
         TEST(a_row_that_is_locked_is_passed_over),
         TEST(a_claim_is_two_statements_for_32_mails),
         TEST(it_is_tried_for_48_hours_then_given_up),
