@@ -18,6 +18,7 @@
 #include "api/notifications.h"
 #include "api/openapi.h"
 #include "api/payments.h"
+#include "api/portal_sessions.h"
 #include "api/problem.h"
 #include "api/request.h"
 #include "api/rotations.h"
@@ -68,6 +69,8 @@ static const struct access signers_up = {
 static const struct access customer_makers = {
     .any_of = SCOPE_ISSUE, .asks = true, .key_min = IDEMPOTENCY_KEY_MIN};
 static const struct access importers = {.any_of = SCOPE_ISSUE, .key_min = IDEMPOTENCY_KEY_MIN};
+static const struct access portal_openers = {.any_of = SCOPE_PORTAL,
+                                             .key_min = IDEMPOTENCY_KEY_MIN_SECRET};
 static const struct access key_readers = {.any_of = SCOPE_READ | SCOPE_ISSUE};
 static const struct access verifiers = {.any_of = SCOPE_VERIFY};
 static const struct access scrapers = {.any_of = SCOPE_READ, .open_local = true};
@@ -111,6 +114,8 @@ static const struct http_route routes[] = {
     {HTTP_M_GET, "/v1/tiers", handle_tiers_list, &plan_readers},
     {HTTP_M_GET, "/v1/tiers/{slug}", handle_tier_get, &plan_readers},
     {HTTP_M_PUT, "/v1/tiers/{slug}", handle_tier_put, &admins},
+
+    {HTTP_M_POST, "/v1/portal-sessions", handle_portal_session_create, &portal_openers},
 
     {HTTP_M_POST, "/v1/tokens", handle_token_create, &token_makers},
     {HTTP_M_GET, "/v1/tokens", handle_tokens_list, &admins},

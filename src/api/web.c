@@ -4,6 +4,7 @@
 #include "api/web.h"
 
 #include "api/problem.h"
+#include "api/web_brand.h"
 #include "api/web_files.h"
 #include "base/log.h"
 #include "conf/settings.h"
@@ -32,6 +33,7 @@ enum { PAGE_BYTES_MAX = 512 * 1024, ROOT_MAX = 16, ROOT_SIZE = 3 * ROOT_MAX + 4 
 
 struct web {
     struct mail_house house;
+    struct web_brand brand;
     json_t *common;              /* what every page may say */
     struct template **templates; /* beside web_files; NULL: a static file */
 };
@@ -53,7 +55,12 @@ static bool common_make(struct web *web)
         if (!all[i].value || !all[i].value[0]) continue;
         if (json_object_set_new(web->common, all[i].name, json_string(all[i].value))) return false;
     }
-    return web->common != NULL;
+    return web->common && web_brand_add(&web->brand, web->common) == ERR_OK;
+}
+
+const struct web_brand *web_get_brand(const struct web *web)
+{
+    return &web->brand;
 }
 
 enum err web_new(struct web **out, const struct settings *settings, char error[TEMPLATE_ERROR_SIZE])
@@ -63,7 +70,8 @@ enum err web_new(struct web **out, const struct settings *settings, char error[T
     error[0] = '\0';
     mail_house_init(&web->house, settings);
     web->templates = calloc(web_file_count, sizeof(struct template *));
-    enum err result = web->templates && common_make(web) ? ERR_OK : ERR_NO_MEMORY;
+    enum err result = web_brand_init(&web->brand, settings, error);
+    if (!result) result = web->templates && common_make(web) ? ERR_OK : ERR_NO_MEMORY;
     for (size_t i = 0; !result && i < web_file_count; i++) {
         const struct web_file *file = &web_files[i];
         if (span_starts(span_text(file->name), "static/")) continue;
@@ -81,6 +89,7 @@ void web_free(struct web **web)
         template_free(&(*web)->templates[i]);
     free((*web)->templates);
     json_decref((*web)->common);
+    web_brand_done(&(*web)->brand);
     free(*web);
     *web = NULL;
 }

@@ -51,4 +51,8 @@ MUST_USE struct verdict web_reply_problem(struct http_request *request,
 MUST_USE struct verdict web_reply_error(struct http_request *request, enum err error,
                                         struct problem *problem);
 
+/* Logo and colours (api/web_brand.h). */
+struct web_brand;
+const struct web_brand *web_get_brand(const struct web *web);
+
 #endif

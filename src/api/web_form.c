@@ -86,11 +86,10 @@ static bool csrf_is(const struct web_form *form, const char *csrf)
 static bool is_form_type(struct http_request *request)
 {
     struct span type = http_header(request, "content-type");
-    if (!type.data) return false;
+    if (!type.data || http_header_count(request, "content-type") != 1) return false;
     const char *end = memchr(type.data, ';', type.length);
     if (end) type.length = (size_t)(end - type.data);
-    return http_header_count(request, "content-type") == 1 &&
-           span_is_nocase(type, "application/x-www-form-urlencoded");
+    return span_is_nocase(type, "application/x-www-form-urlencoded");
 }
 
 bool web_form_open(struct web_form *form, struct http_request *request, const char *csrf)

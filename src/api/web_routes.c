@@ -5,8 +5,10 @@
 
 #include "api/auth.h"
 #include "api/dev_mail.h"
+#include "api/portal.h"
 #include "api/problem.h"
 #include "api/web.h"
+#include "api/web_brand.h"
 #include "api/web_files.h"
 #include "conf/settings.h"
 #include "service/context.h"
@@ -46,6 +48,17 @@ static struct verdict not_found(struct http_request *request, const char *what)
     return problem_reply_not_found(request, what);
 }
 
+/* Kept by caches for good: the name says the content. */
+static struct verdict file_reply(struct http_request *request, struct http_response *response)
+{
+    response->status = 200;
+    response->cache_control = "public, max-age=31536000, immutable";
+    response->headers = SPAN("Content-Security-Policy: default-src 'none'; sandbox\r\n"
+                             "X-Content-Type-Options: nosniff\r\n"
+                             "Cross-Origin-Resource-Policy: same-origin\r\n");
+    return http_reply(request, response);
+}
+
 static struct verdict handle_static(struct http_request *request)
 {
     const struct web_file *file = NULL;
@@ -53,15 +66,18 @@ static struct verdict handle_static(struct http_request *request)
     for (size_t i = 0; i < web_file_count && !file; i++)
         if (span_is(name, web_files[i].name)) file = &web_files[i];
     if (!file) return not_found(request, "file");
-    struct http_response response = {.status = 200,
-                                     .content_type = content_type(file->name),
-                                     .cache_control = "public, max-age=31536000, immutable",
-                                     .headers =
-                                         SPAN("Content-Security-Policy: default-src 'none'\r\n"
-                                              "X-Content-Type-Options: nosniff\r\n"
-                                              "Cross-Origin-Resource-Policy: same-origin\r\n"),
+    struct http_response response = {.content_type = content_type(file->name),
                                      .body = span_of(file->text, file->length)};
-    return http_reply(request, &response);
+    return file_reply(request, &response);
+}
+
+static struct verdict handle_brand(struct http_request *request)
+{
+    const struct service *service = request->listener_context;
+    struct http_response response = {0};
+    if (!web_brand_find(web_get_brand(service->web), request->path_arguments[0], &response))
+        return not_found(request, "file");
+    return file_reply(request, &response);
 }
 
 enum { ANSWER_MS = 5000 };
@@ -71,15 +87,31 @@ struct access {
     bool waits; /* for the database: ANSWER_MS at most */
 };
 static const struct access for_customers = {WEB_ON_PUBLIC, false};
+static const struct access for_visitors = {WEB_ON_PUBLIC, true};
 static const struct access for_operators = {WEB_ON_API, false};
 static const struct access everywhere = {WEB_ON_API | WEB_ON_PUBLIC, false};
 
 static const struct http_route routes[] = {
     {HTTP_M_GET, "/claim", handle_claim_page, &for_customers},
+    {HTTP_M_GET, "/portal", handle_portal_overview, &for_visitors},
+    {HTTP_M_GET, "/portal/open/{token}", handle_portal_link, &for_visitors},
+    {HTTP_M_POST, "/portal/open", handle_portal_open, &for_visitors},
+    {HTTP_M_POST, "/portal/sign-out", handle_portal_sign_out, &for_visitors},
+    {HTTP_M_GET, "/portal/signed-out", handle_portal_signed_out, &for_visitors},
+    {HTTP_M_GET, "/portal/welcome", handle_portal_welcome, &for_visitors},
+    {HTTP_M_GET, "/portal/new-key", handle_portal_new_key, &for_visitors},
+    {HTTP_M_POST, "/portal/new-key", handle_portal_create_key, &for_visitors},
+    {HTTP_M_GET, "/portal/keys/{id}", handle_portal_key, &for_visitors},
+    {HTTP_M_GET, "/portal/keys/{id}/{action}", handle_portal_confirm, &for_visitors},
+    {HTTP_M_POST, "/portal/keys/{id}/{action}", handle_portal_act, &for_visitors},
+    {HTTP_M_GET, "/portal/encryption", handle_portal_encryption, &for_visitors},
+    {HTTP_M_POST, "/portal/encryption", handle_portal_encrypt, &for_visitors},
+    {HTTP_M_GET, "/portal/notices", handle_portal_notices, &for_visitors},
     {HTTP_M_GET, "/docs", handle_docs_page, &for_operators},
     {HTTP_M_GET, "/dev/mail", handle_dev_mails, &for_operators},
     {HTTP_M_GET, "/dev/mail/{name}", handle_dev_mail, &for_operators},
     {HTTP_M_GET, "/static/{name}", handle_static, &everywhere},
+    {HTTP_M_GET, "/brand/{name}", handle_brand, &everywhere},
 };
 
 struct verdict web_handle(struct http_request *request, enum web_side side)

@@ -23,6 +23,11 @@ static const struct field create_fields[] = {
     {"monthly-cap", "monthly_cap", FIELD_NUMBER, false},
     {NULL, NULL, FIELD_TEXT, false},
 };
+static const struct field portal_fields[] = {
+    {"customer", "customer_id", FIELD_TEXT, true},
+    {"permissions", "permissions", FIELD_LIST, false},
+    {NULL, NULL, FIELD_TEXT, false},
+};
 static const struct field rotate_fields[] = {
     {"grace-seconds", "grace_seconds", FIELD_NUMBER, false},
     {NULL, NULL, FIELD_TEXT, false},
@@ -103,6 +108,14 @@ const struct command commands[] = {
      NULL,
      create_fields,
      "a new key; its secret alone goes to standard output"},
+    {{"portal", "open"},
+     "POST",
+     "/v1/portal-sessions",
+     false,
+     SHOW_OBJECT,
+     NULL,
+     portal_fields,
+     "a link by which a customer comes to the portal, once"},
     {{"keys", "revoke"},
      "POST",
      "/v1/keys/%s/revoke",

@@ -68,6 +68,8 @@ struct settings {
         const char *name;    /* UTF-8; "" as long as mail.from is empty too */
         const char *support; /* base/mailbox.h parses it; "": mail.reply_to */
         const char *documentation_url, *endpoint;
+        const char *logo_file;            /* .svg or .png; "": none */
+        const char *colour, *colour_dark; /* "#rrggbb" or "" */
         const char
             *header; /* "X-API-Key", "Authorization: Bearer": name, and what precedes a key */
     } product;
@@ -92,6 +94,7 @@ struct settings {
     } keys;
     struct {
         const char *base_url; /* of claim links: https://host, without a slash at its end; or "" */
+        unsigned link_lifetime_ms, session_lifetime_ms; /* of a visit */
     } portal;
     struct {
         const char *base_url; /* of links to the dashboard; "": listen.api */

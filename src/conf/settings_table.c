@@ -103,6 +103,12 @@ const struct setting settings_table[] = {
     TEXT(product, support, SETTING_MAILBOX, "",
          "Where customers find help: an address. Empty: mail.reply_to."),
     TEXT(product, documentation_url, SETTING_URL, "", "Where your API is documented."),
+    TEXT(product, logo_file, SETTING_PATH, "",
+         "Picture beside the name on pages for customers: .svg or .png, at most 128 KiB. Empty: a "
+         "key."),
+    TEXT(product, colour, SETTING_COLOUR, "",
+         "Colour of buttons, links and charts on pages for customers: #1f5fd6."),
+    TEXT(product, colour_dark, SETTING_COLOUR, "", "The same for dark screens. Empty: our own."),
     TEXT(product, endpoint, SETTING_URL, "", "Your API's address, for examples of calls."),
     TEXT(
         product, header, SETTING_HEADER, "X-API-Key",
@@ -146,6 +152,10 @@ const struct setting settings_table[] = {
     TEXT(portal, base_url, SETTING_BASE_URL, "",
          "Where customers reach the claim page: https://keys.example.com. Claim links begin with "
          "it."),
+    TIME(portal, link_lifetime, "5m", 10 * SECOND, 24 * HOUR,
+         "For a link of POST /v1/portal-sessions to be opened."),
+    TIME(portal, session_lifetime, "1h", MINUTE, 24 * HOUR,
+         "For the visit behind it; then the customer needs a new link."),
 
     TEXT(admin, base_url, SETTING_BASE_URL, "",
          "Where admins reach the dashboard: https://keys-admin.example.com. Empty: at listen.api."),

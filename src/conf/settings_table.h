@@ -8,6 +8,7 @@ enum setting_type {
     SETTING_TITLE,    /* 1 to 100 characters that people can read, or empty */
     SETTING_HEADER,   /* a header's name, or "Name: word" */
     SETTING_LANGUAGE, /* a tag as "de" or "de-AT" */
+    SETTING_COLOUR,   /* #rrggbb, or empty */
     SETTING_NAME,     /* 1 to 64 printable ASCII characters without spaces, or empty */
     SETTING_ADDRESS,  /* IP:port, [IPv6]:port, unix:/path, /path, or empty */
     SETTING_HOSTS,    /* name or name:port, several between commas, or empty */

@@ -228,6 +228,9 @@ static bool text_is_allowed(enum setting_type type, const char *text)
         return is_header(text);
     case SETTING_LANGUAGE:
         return language_tag_is_good(span_text(text));
+    case SETTING_COLOUR:
+        return text[0] == '#' && strlen(text) == 7 &&
+               strspn(text + 1, "0123456789abcdefABCDEF") == 6;
     case SETTING_NAME:
         return is_printable(text, NAME_MAX_LENGTH);
     case SETTING_ADDRESS:
@@ -314,6 +317,7 @@ enum err setting_store(struct settings *settings, const struct setting *setting,
     case SETTING_TITLE:
     case SETTING_HEADER:
     case SETTING_LANGUAGE:
+    case SETTING_COLOUR:
     case SETTING_NAME:
     case SETTING_ADDRESS:
     case SETTING_HOSTS:
@@ -335,6 +339,7 @@ void setting_allowed(const struct setting *setting, char out[192])
         [SETTING_TITLE] = "at most 100 printable characters",
         [SETTING_HEADER] = "the name of a header such as X-API-Key, or Authorization: Bearer",
         [SETTING_LANGUAGE] = "a language tag such as de or pt-BR",
+        [SETTING_COLOUR] = "a colour such as #1f5fd6",
         [SETTING_NAME] = "at most 64 printable ASCII characters without spaces",
         [SETTING_ADDRESS] = "IP:port, [IPv6]:port, unix:/path or nothing",
         [SETTING_HOSTS] = "name, name:port, several of them between commas, or nothing",
@@ -387,6 +392,7 @@ void setting_write(const struct settings *settings, const struct setting *settin
     case SETTING_TITLE:
     case SETTING_HEADER:
     case SETTING_LANGUAGE:
+    case SETTING_COLOUR:
     case SETTING_NAME:
     case SETTING_ADDRESS:
     case SETTING_HOSTS:

@@ -125,6 +125,7 @@ static enum err operation_run(struct batch *batch, size_t at)
     if (!error) error = db_savepoint(db);
     if (error) return error;
     error = operation_check_token(batch, operation);
+    if (!error && operation->admit) error = operation->admit(db, operation);
     if (!error) error = reservation_begin(db, operation);
     if (!error) error = operation->run(db, operation);
     if (!error) error = reservation_keep(db, operation);

@@ -113,7 +113,8 @@ enum err key_change_run(struct db *db, struct operation *operation)
     char subject[ID_TEXT_SIZE];
     arena_done(&change->arena);
     enum err error = api_key_lock(db, change->key_id, &change->arena, &row);
-    if (error == ERR_NOT_FOUND)
+    if (error == ERR_NOT_FOUND ||
+        (!error && change->customer_id && change->customer_id != row.customer_id))
         return problem_set(&operation->problem, 404, "not_found", "There is no such key.");
     change->action = NULL;
     if (!error) error = refuse_beyond_token(change, &row);

@@ -12,6 +12,7 @@
 struct key_change {
     struct operation operation; /* the caller sets service, request, token_id */
     uint64_t key_id;
+    uint64_t customer_id;     /* 0: any; a key of another one is none */
     const char *within;       /* permissions of the caller's token; NULL: any */
     bool reduces;             /* takes away only: allowed whatever the key may do */
     struct delivery delivery; /* by_mail: the caller's */

@@ -113,6 +113,12 @@ bool meter_identity(const struct meter *meter, unsigned *node, unsigned *incarna
  * answered. */
 bool meter_import_is_settled(const struct meter *meter);
 
+/* The rate limits of the key with that lookup hash and what is left of them, as this node has them
+ * in memory; 0: it has not, since the key was not used here lately. */
+unsigned meter_rates(struct meter *meter, const unsigned char hash[32],
+                     struct rate_limit limits[RATE_LIMITS_MAX],
+                     struct rate_view views[RATE_LIMITS_MAX]);
+
 /* Counts a call that was answered without the meter: its check digits were wrong. */
 void meter_count_unknown(struct meter *meter);
 

@@ -3,6 +3,8 @@
  * again; an entry goes only when no call points at it. Bounded by meter->secret_limit. */
 #include "service/meter_private.h"
 
+#include "base/clock.h"
+
 #include <stdlib.h>
 
 static uint64_t hash_word(const unsigned char hash[32])
@@ -139,6 +141,22 @@ struct meter_secret *secret_get(struct meter *meter, const unsigned char hash[32
     if (table_add(&meter->secrets, secret) == ERR_OK) return secret;
     free(secret);
     return NULL;
+}
+
+unsigned meter_rates(struct meter *meter, const unsigned char hash[32],
+                     struct rate_limit limits[RATE_LIMITS_MAX],
+                     struct rate_view views[RATE_LIMITS_MAX])
+{
+    struct meter_secret *secret = table_find(&meter->secrets, hash_word(hash), hash);
+    struct rate_state *states;
+    if (!secret || !secret->key || !secret_is_current(meter, secret)) return 0;
+    const struct limit_set *set = key_limits(meter, secret->key, &states);
+    unsigned count = set && set->count <= RATE_LIMITS_MAX ? set->count : 0;
+    for (unsigned i = 0; i < count; i++) {
+        limits[i] = set->limits[i];
+        rate_check(&set->limits[i], &states[i], clock_mono_us(), &views[i]);
+    }
+    return count;
 }
 
 bool secret_is_current(const struct meter *meter, const struct meter_secret *secret)

@@ -299,3 +299,17 @@ enum err upkeep_provider_events(struct db *db, const struct upkeep *upkeep, size
         *deleted = all;
     return error;
 }
+
+/* ---- visits to the portal ---- */
+
+enum err upkeep_portal(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    static const struct step step = {
+        .age_ms = DAY_MS,
+        .pick = "SELECT id FROM portal_session WHERE ends_at <= ? ORDER BY ends_at LIMIT 100",
+        .delete = "DELETE s, f FROM portal_session s LEFT JOIN portal_form f ON f.session_id = s.id"
+                  " WHERE s.id = ?",
+        .columns = 1,
+    };
+    return step_run(db, upkeep, &step, deleted);
+}

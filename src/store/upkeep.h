@@ -51,6 +51,9 @@ MUST_USE enum err upkeep_alerts(struct db *db, const struct upkeep *upkeep, size
 MUST_USE enum err upkeep_provider_events(struct db *db, const struct upkeep *upkeep,
                                          size_t *deleted);
 
+/* Visits to the portal, a day after their end. */
+MUST_USE enum err upkeep_portal(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+
 /* Reservations and kept answers of the Idempotency-Key that have expired. */
 MUST_USE enum err upkeep_idempotency(struct db *db, const struct upkeep *upkeep, size_t *deleted);
 
