@@ -20,7 +20,7 @@ static uint64_t largest(const struct chart *chart)
 
 uint64_t chart_top(const struct chart *chart)
 {
-    static const unsigned steps[] = {1, 2, 4, 8};
+    static const unsigned steps[] = {1, 2, 3, 4, 5, 6, 8};
     uint64_t most = largest(chart);
     if (most <= STEPS) return STEPS;
     if (most <= 2 * STEPS) return 2 * STEPS;

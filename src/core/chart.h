@@ -20,7 +20,7 @@ struct chart {
     uint64_t line; /* a level to be marked; 0: none */
 };
 
-/* The top of the scale: 4, 8, then the next 1, 2, 4 or 8 times a power of ten. */
+/* The top of the scale: 4, 8, then the next 1, 2, 3, 4, 5, 6 or 8 times a power of ten. */
 uint64_t chart_top(const struct chart *chart);
 /* Appends <svg …>…</svg>; it is as high and wide as the stylesheet says. */
 void chart_svg(struct buf *out, const struct chart *chart);
