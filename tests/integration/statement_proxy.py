@@ -12,7 +12,13 @@ QUERY = 0x03
 class _Connection(proxy._Connection):
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        self.firsts, self.counting, self.committing = set(), False, False
+        self.firsts, self.counting, self.committing, self.greeted = set(), False, False, False
+
+    def _greeting(self, packet):
+        """The number that the server knows this connection by."""
+        at = packet.index(b"\0", 1) + 1
+        self.proxy.numbers.add(int.from_bytes(packet[at:at + 4], "little"))
+        self.greeted = True
 
     def _prepared(self, answer):
         if answer[:1] == b"\0" and self.proxy.first in self.preparing:
@@ -45,6 +51,8 @@ class _Connection(proxy._Connection):
     async def downwards(self):
         while True:
             head, body = await self._packet(self.up_reader)
+            if not self.greeted:
+                self._greeting(body)
             if self.committing and self.proxy.count < self.proxy.stop_at:
                 self.proxy.whole = True
                 await self._stop()  # it is committed, and the daemon never hears
@@ -63,12 +71,18 @@ class StatementProxy(proxy.Proxy):
 
     def __init__(self, database, first):
         super().__init__(database)
+        self.database = database
         self.first, self.stopped = first, threading.Event()
         self.armed, self.stop_at, self.count, self.whole = False, 0, 0, False
+        self.numbers = set()
 
     def arm(self, stop_at):
         self.stopped.clear()
         self.count, self.stop_at, self.whole, self.armed = 0, stop_at, False, True
+
+    def over(self):
+        """The server has ended, and rolled back, all that came through here."""
+        return not self.numbers & set(self.database.connections())
 
     def take(self):
         armed, self.armed = self.armed, False

@@ -12,6 +12,7 @@ import rotations
 from daemon import free_port, request, wait_for
 from faked_clock import DAY, HOUR, FakedClock
 from nodes import Cluster
+from observer import Observer
 
 
 @pytest.fixture
@@ -87,48 +88,54 @@ def test_a_key_over_200_days(build_directory, clock, names):
     with Cluster(build_directory, *names, more=["node.trust_clock=yes"],
                  environment=clock.environment) as cluster:
         walk = Walk(cluster, clock)
-        rotates_at = seconds(walk.shown()["rotates_at"])
-        assert abs(rotates_at - walk.begin - 90 * DAY) < 60
-        assert 83 <= walk.until(lambda: walk.mailed("rotation_upcoming"), 84) < 83.6
-        walk.step(24)  # the relay was away for a day
-        assert walk.accept() == 1
-        accepted = walk.day()
-        link = walk.until(lambda: walk.mailed("rotated"), 10)
-        assert accepted + 7 <= link < accepted + 7.6 and link >= 90
-        assert walk.shown()["rotates_at"] is None
-        walk.accept()
-        for _ in range(8):  # nobody uses the link
-            walk.step()
-        assert walk.mailed("claim_reminder") in (3, 4)
-        assert walk.shown()["secret_version"] == 1
-        answer = reveal(walk.node, rotations.link(cluster, walk.key, 1))
-        assert answer.status == 200 and answer.json["key_id"] == walk.key, answer
-        revealed, old = walk.day(), walk.held[0]
-        walk.held.append(answer.json["secret"])
-        shown = walk.shown()
-        assert shown["status"] == "rotating" and len(shown["secrets"]) == 2
-        assert abs(seconds(shown["secrets"][1]["expires_at"]) - clock.now_ms() / 1000 - 7 * DAY) < 60
-        # Nobody uses the new one: the old one ends at the hard stop, not sooner.
-        ended = walk.until(lambda: verified(walk.node, old) != "VALID", 8)
-        assert revealed + 7 <= ended < revealed + 7.6
-        assert verified(walk.node, walk.held[1]) == "VALID" and walk.mailed("retired") == 1
-        # The second generation: used after two days, so the former ends 24 hours later.
-        walk.until(lambda: walk.mailed("rotation_upcoming", 2), 84)
-        walk.accept()
-        walk.until(lambda: walk.mailed("rotated", 2), 8)
-        walk.accept()
-        answer = reveal(walk.node, rotations.link(cluster, walk.key, 2))
-        walk.held.append(answer.json["secret"])
-        walk.step(24)
-        walk.node.must("POST", "/v1/verify", {"key": walk.held[2]})
-        wait_for(lambda: walk.shown()["secrets"][0]["last_used_at"], "the fold")
-        used = walk.day()
-        ended = walk.until(lambda: verified(walk.node, walk.held[1]) != "VALID", 3, hours=4, kills=False)
-        assert used + 1 <= ended < used + 1.2
-        assert walk.shown()["status"] == "active" and walk.day() < 215
-        actions = [row["action"] for row in walk.node.must("GET", "/v1/audit?limit=200")["data"]]
-        for action in ("key.rotation_notice", "key.rotate", "claim.reveal", "key.retire"):
-            assert actions.count(action) == 2, action
+        with Observer(cluster.nodes[-1]) as observer:
+            observer.secrets = walk.held
+            walk_200_days(cluster, clock, walk)
+
+
+def walk_200_days(cluster, clock, walk):
+    rotates_at = seconds(walk.shown()["rotates_at"])
+    assert abs(rotates_at - walk.begin - 90 * DAY) < 60
+    assert 83 <= walk.until(lambda: walk.mailed("rotation_upcoming"), 84) < 83.6
+    walk.step(24)  # the relay was away for a day
+    assert walk.accept() == 1
+    accepted = walk.day()
+    link = walk.until(lambda: walk.mailed("rotated"), 10)
+    assert accepted + 7 <= link < accepted + 7.6 and link >= 90
+    assert walk.shown()["rotates_at"] is None
+    walk.accept()
+    for _ in range(8):  # nobody uses the link
+        walk.step()
+    assert walk.mailed("claim_reminder") in (3, 4)
+    assert walk.shown()["secret_version"] == 1
+    answer = reveal(walk.node, rotations.link(cluster, walk.key, 1))
+    assert answer.status == 200 and answer.json["key_id"] == walk.key, answer
+    revealed, old = walk.day(), walk.held[0]
+    walk.held.append(answer.json["secret"])
+    shown = walk.shown()
+    assert shown["status"] == "rotating" and len(shown["secrets"]) == 2
+    assert abs(seconds(shown["secrets"][1]["expires_at"]) - clock.now_ms() / 1000 - 7 * DAY) < 60
+    # Nobody uses the new one: the old one ends at the hard stop, not sooner.
+    ended = walk.until(lambda: verified(walk.node, old) != "VALID", 8)
+    assert revealed + 7 <= ended < revealed + 7.6
+    assert verified(walk.node, walk.held[1]) == "VALID" and walk.mailed("retired") == 1
+    # The second generation: used after two days, so the former ends 24 hours later.
+    walk.until(lambda: walk.mailed("rotation_upcoming", 2), 84)
+    walk.accept()
+    walk.until(lambda: walk.mailed("rotated", 2), 8)
+    walk.accept()
+    answer = reveal(walk.node, rotations.link(cluster, walk.key, 2))
+    walk.held.append(answer.json["secret"])
+    walk.step(24)
+    walk.node.must("POST", "/v1/verify", {"key": walk.held[2]})
+    wait_for(lambda: walk.shown()["secrets"][0]["last_used_at"], "the fold")
+    used = walk.day()
+    ended = walk.until(lambda: verified(walk.node, walk.held[1]) != "VALID", 3, hours=4, kills=False)
+    assert used + 1 <= ended < used + 1.2
+    assert walk.shown()["status"] == "active" and walk.day() < 215
+    actions = [row["action"] for row in walk.node.must("GET", "/v1/audit?limit=200")["data"]]
+    for action in ("key.rotation_notice", "key.rotate", "claim.reveal", "key.retire"):
+        assert actions.count(action) == 2, action
 
 
 def test_two_nodes_do_each_step_once(build_directory, clock):
