@@ -88,7 +88,9 @@ static enum err retirement_begin(struct db *db, struct claim_reveal *reveal,
     struct rotation_row row;
     reveal->old = (struct claim_old){0};
     enum err error = rotation_lock(db, key->id, reveal->generation, ROTATION_RETIRE, &row);
-    if (error) return error == ERR_NOT_FOUND ? ERR_OK : error; /* it has ended before */
+    /* It has ended before, or there was no secret: then nobody is to be reminded any more. */
+    if (error == ERR_NOT_FOUND) return rotation_drop(db, key->id, ROTATION_DROP_REMINDERS);
+    if (error) return error;
     row.waited_at = now_ms;
     row.due_at = row.look_at = now_ms + tier->hard_stop_days * DAY_MS;
     error = rotation_update(db, &row);

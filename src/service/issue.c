@@ -135,7 +135,11 @@ static enum err gather(struct operation *operation, const struct api_key_row *ro
     if (!key) return ERR_FULL;
     key->row = *row;
     key->tier = slug;
-    key->has_notice = rotation_rows_notice(row, tier, row->created_at, &key->notice);
+    key->has_step = rotation_rows_notice(row, tier, row->created_at, &key->step);
+    if (!row->secret_version) { /* its link is reminded of */
+        rotation_rows_reminder(row, 0, row->created_at, &key->step);
+        key->has_step = true;
+    }
     key->has_secret = made != NULL;
     if (made) key->secret = *made;
     key->mail = *mail;

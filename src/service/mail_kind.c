@@ -126,7 +126,7 @@ static const struct template_variable rotated[] = {
 
 static const struct template_variable claim_reminder[] = {
     KEY_ID,
-    KEY_START,
+    OPTIONAL_KEY_START,
     TEXT("claim_url", "a link that shows the new secret once",
          "https://keys.api.example/claim#an-example"),
     CLAIM_END,

@@ -63,19 +63,21 @@ static enum err customer_of(struct db *db, struct key_change *change, const stru
     return delivery_check(&change->operation, &change->delivery, customer);
 }
 
+/* Links of this generation were announced under the numbers before. */
+static enum err number_take(struct db *db, struct notice *notice, const struct api_key_row *row)
+{
+    int64_t first_at;
+    bool live;
+    return claim_count(db, row->id, notice->generation, &notice->number, &live, &first_at);
+}
+
 /* The mail with the new secret, with the link to it, or, when the answer has it, without. */
 static enum err tell(struct db *db, struct key_change *change, struct notice *notice)
 {
     struct operation *operation = &change->operation;
-    int64_t first_at;
-    bool live;
-    /* Links of this generation were announced under the numbers before. */
-    enum err error =
-        claim_count(db, notice->key_id, notice->generation, &notice->number, &live, &first_at);
-    if (error) return error;
     if (change->delivery.by_mail) return delivery_tell(db, operation, &change->delivery, notice);
     if (!operation->service->mails) return ERR_OK;
-    error = notice_queue(db, operation, notice, NULL);
+    enum err error = notice_queue(db, operation, notice, NULL);
     return error == ERR_NOT_FOUND ? ERR_OK : error;
 }
 
@@ -86,24 +88,21 @@ static enum err rotate_by_link(struct db *db, struct key_change *change, struct 
                                const struct tier *tier, struct notice *notice)
 {
     int64_t now_ms = change->operation.now_ms;
-    const struct rotation_row rows[] = {
+    struct rotation_row rows[] = {
         {.key_id = row->id,
          .generation = row->secret_version,
          .step = ROTATION_RETIRE,
          .status = ROTATION_ROTATED,
          .look_at = now_ms + tier->max_overlap_days * DAY_MS,
          .created_at = now_ms},
-        {.key_id = row->id,
-         .generation = row->secret_version,
-         .step = ROTATION_REMIND,
-         .due_at = now_ms + DAY_MS,
-         .look_at = now_ms + DAY_MS,
-         .created_at = now_ms},
+        {0},
     };
-    enum err error = rotation_rows_end(db, row, now_ms);
+    notice->generation = row->secret_version;
+    enum err error = number_take(db, notice, row);
+    rotation_rows_reminder(row, notice->number, now_ms, &rows[1]);
+    if (!error) error = rotation_rows_end(db, row, now_ms);
     if (!error) error = rotation_put(db, rows, COUNT_OF(rows));
     row->rotates_at = 0;
-    notice->generation = row->secret_version;
     return error ? error : tell(db, change, notice);
 }
 
@@ -115,6 +114,7 @@ static enum err rotate_now(struct db *db, struct key_change *change, struct api_
     if (!error) error = key_secret_remove(db, row->id, row->secret_version + 1, now_ms, NULL);
     if (!error) error = next_secret(db, change, row, ends_at);
     notice->generation = row->secret_version - 1;
+    if (!error) error = number_take(db, notice, row);
     if (!error) json_put_i64(&notice->context, "old_ends_at", ends_at);
     return error ? error : tell(db, change, notice);
 }
@@ -193,10 +193,14 @@ void rotate_end_init(struct key_change *change)
 
 /* Until the link is used the key has no secret at all. */
 static enum err regenerate_by_link(struct db *db, struct key_change *change,
-                                   struct api_key_row *row)
+                                   struct api_key_row *row, uint32_t made)
 {
+    int64_t now_ms = change->operation.now_ms;
+    struct rotation_row reminder;
+    rotation_rows_reminder(row, made, now_ms, &reminder);
     row->rotates_at = 0;
-    return rotation_rows_end(db, row, change->operation.now_ms);
+    enum err error = rotation_rows_end(db, row, now_ms);
+    return error ? error : rotation_put(db, &reminder, 1);
 }
 
 static enum err regenerate_apply(struct db *db, struct key_change *change, struct api_key_row *row)
@@ -208,9 +212,11 @@ static enum err regenerate_apply(struct db *db, struct key_change *change, struc
     enum err error = refuse_dead(&change->operation, row);
     if (!error) error = rotation_secrets(db, row->id, row->secret_version, &old, &next);
     if (!error) error = customer_of(db, change, row, &customer);
+    if (!error) error = number_take(db, &notice, row);
     if (!error) error = key_secret_remove(db, row->id, row->secret_version + 1, 0, NULL);
     if (error) return error;
-    error = by_link(change) ? regenerate_by_link(db, change, row) : next_secret(db, change, row, 0);
+    error = by_link(change) ? regenerate_by_link(db, change, row, notice.number)
+                            : next_secret(db, change, row, 0);
     change->action = "key.regenerate";
     if (error) return error;
     notice_open(&notice, row, old.start);

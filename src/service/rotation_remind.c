@@ -9,22 +9,35 @@
 #include "core/period.h"
 #include "service/claim.h"
 #include "service/notice.h"
+#include "service/rotation_rows.h"
+#include "store/alert.h"
+#include "store/claim.h"
 
 #include <stdio.h>
 
 void rotation_remind_begin(struct rotation_work *work, const struct rotation_row *retirement)
 {
-    int64_t now_ms = work->operation.now_ms;
-    struct rotation_row row = {.key_id = retirement->key_id,
-                               .generation = retirement->generation,
-                               .step = ROTATION_REMIND,
-                               .due_at = now_ms + DAY_MS,
-                               .look_at = now_ms + DAY_MS,
-                               .created_at = now_ms};
+    struct rotation_row row;
+    rotation_rows_reminder(&work->key, 0, work->operation.now_ms, &row);
+    row.generation = retirement->generation; /* the key's own is the next one's already */
     rotation_work_put(work, &row);
 }
 
-static enum err remind_claim(struct rotation_work *work, const struct rotation_row *retirement)
+/* Tomorrow's. */
+static void remind_again(struct rotation_work *work)
+{
+    int64_t now_ms = work->operation.now_ms;
+    struct rotation_row next = {.key_id = work->key.id,
+                                .generation = work->row.generation,
+                                .step = work->row.step + 1,
+                                .due_at = now_ms + DAY_MS,
+                                .look_at = now_ms + DAY_MS,
+                                .created_at = now_ms};
+    rotation_work_put(work, &next);
+}
+
+/* old_ends_at 0: not before the new one is claimed, or there is no old one. */
+static enum err remind_claim(struct rotation_work *work, int64_t issued_at, int64_t old_ends_at)
 {
     struct secret *token = NULL;
     struct notice notice CLEANUP(notice_done) = {.kind = "claim_reminder",
@@ -35,10 +48,8 @@ static enum err remind_claim(struct rotation_work *work, const struct rotation_r
     enum err error = rotation_work_link(work, &token);
     if (error) return error;
     notice_open(&notice, &work->key, work->state.old.start);
-    json_put_i64(&notice.context, "issued_at", retirement->created_at);
-    if (work->tier->on_unclaimed == ON_UNCLAIMED_RETIRE)
-        json_put_i64(&notice.context, "old_ends_at",
-                     retirement->created_at + work->tier->max_overlap_days * DAY_MS);
+    json_put_i64(&notice.context, "issued_at", issued_at);
+    if (old_ends_at) json_put_i64(&notice.context, "old_ends_at", old_ends_at);
     notice.token = secret_span(token);
     error = rotation_work_mail(work, &notice, NULL);
     secret_free(&token);
@@ -80,17 +91,40 @@ static enum err remind_old(struct rotation_work *work, const struct rotation_row
     return error == ERR_NOT_FOUND ? ERR_OK : error;
 }
 
+/* The key has no secret at all, only a link to one. */
+static enum err remind_waiting(struct db *db, struct rotation_work *work)
+{
+    const struct api_key_row *key = &work->key;
+    int64_t now_ms = work->operation.now_ms, since = 0;
+    bool waits = key->secret_version == work->row.generation && !work->state.old.there &&
+                 (!key->expires_at || key->expires_at > now_ms);
+    enum err error = ERR_OK;
+    if (waits) error = claim_waiting_since(db, key->id, work->row.generation, &since);
+    if (error) return error;
+    if (!since) return rotation_work_drop(db, work);
+    bool goes_on = now_ms < since + work->tier->max_overlap_days * DAY_MS;
+    bool asleep = key->disabled || key->suspended || work->suspended;
+    if (goes_on && !asleep) error = remind_claim(work, since, 0);
+    if (!error && !goes_on) error = rotation_work_unclaimed(db, work, "link_not_used");
+    if (error) return error;
+    rotation_work_finish(work, ROTATION_HIDDEN);
+    work->did = ROTATION_REMIND;
+    if (goes_on) remind_again(work);
+    return ERR_OK;
+}
+
 enum err rotation_remind(struct db *db, struct rotation_work *work)
 {
     const struct rotation_row *retirement = &work->state.retirement;
     int64_t now_ms = work->operation.now_ms, ends_at = retirement->due_at;
     bool claimed = work->state.next.there, goes_on = true;
     enum err error = ERR_OK;
-    if (!retirement->key_id) return rotation_work_drop(db, work);
+    if (!retirement->key_id) return remind_waiting(db, work);
     if (!claimed) {
+        bool retires = work->tier->on_unclaimed == ON_UNCLAIMED_RETIRE;
         ends_at = retirement->created_at + work->tier->max_overlap_days * DAY_MS;
         goes_on = now_ms < ends_at;
-        if (goes_on) error = remind_claim(work, retirement);
+        if (goes_on) error = remind_claim(work, retirement->created_at, retires ? ends_at : 0);
     } else if (ends_at) {
         goes_on = now_ms < ends_at;
         bool used = work->state.old.last_used_at > work->row.created_at;
@@ -99,14 +133,7 @@ enum err rotation_remind(struct db *db, struct rotation_work *work)
     if (error) return error;
     rotation_work_finish(work, ROTATION_HIDDEN);
     work->did = ROTATION_REMIND;
-    if (!goes_on) return ERR_OK;
-    struct rotation_row next = {.key_id = work->key.id,
-                                .generation = work->row.generation,
-                                .step = work->row.step + 1,
-                                .due_at = now_ms + DAY_MS,
-                                .look_at = now_ms + DAY_MS,
-                                .created_at = now_ms};
-    rotation_work_put(work, &next);
+    if (goes_on) remind_again(work);
     return ERR_OK;
 }
 

@@ -3,6 +3,7 @@
  * rotates has exactly one pending notice, rotation or retirement of its newest generation. */
 #include "service/rotation_rows.h"
 
+#include "core/period.h"
 #include "store/api_key.h"
 #include "store/claim.h"
 #include "store/rotation.h"
@@ -28,6 +29,17 @@ enum err rotation_rows_begin(struct db *db, const struct api_key_row *row, const
     struct rotation_row notice;
     if (!rotation_rows_notice(row, tier, issued_at, &notice)) return ERR_OK;
     return rotation_put(db, &notice, 1);
+}
+
+void rotation_rows_reminder(const struct api_key_row *row, uint32_t made, int64_t now_ms,
+                            struct rotation_row *reminder)
+{
+    *reminder = (struct rotation_row){.key_id = row->id,
+                                      .generation = row->secret_version,
+                                      .step = ROTATION_REMIND + (int)made,
+                                      .due_at = now_ms + DAY_MS,
+                                      .look_at = now_ms + DAY_MS,
+                                      .created_at = now_ms};
 }
 
 enum err rotation_rows_expiry(struct db *db, const struct api_key_row *row, const struct tier *tier,

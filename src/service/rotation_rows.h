@@ -20,6 +20,10 @@ MUST_USE bool rotation_rows_notice(const struct api_key_row *row, const struct t
 /* The current secret's life begins: its notice is scheduled, if row->rotates_at says so. */
 MUST_USE enum err rotation_rows_begin(struct db *db, const struct api_key_row *row,
                                       const struct tier *tier, int64_t issued_at);
+/* The first reminder, a day from now, of a link to what follows row->secret_version, of which
+ * `made` were made before: those had reminders with the numbers below. */
+void rotation_rows_reminder(const struct api_key_row *row, uint32_t made, int64_t now_ms,
+                            struct rotation_row *reminder);
 /* The notice before the key's own end, anew for each expires_at; none without one. */
 MUST_USE enum err rotation_rows_expiry(struct db *db, const struct api_key_row *row,
                                        const struct tier *tier, int64_t now_ms);

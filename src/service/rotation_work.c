@@ -78,6 +78,11 @@ static enum err alert(struct db *db, struct rotation_work *work, const char *kin
     return alert_raise(db, kind, subject, work->customer.id, detail, now_of(work));
 }
 
+enum err rotation_work_unclaimed(struct db *db, struct rotation_work *work, const char *reason)
+{
+    return alert(db, work, ALERT_CLAIM_UNCLAIMED, reason);
+}
+
 /* ---- what is to be written ---- */
 
 void rotation_work_put(struct rotation_work *work, const struct rotation_row *row)
@@ -289,8 +294,8 @@ static enum err do_retire(struct db *db, struct rotation_work *work)
 static enum err do_keep(struct db *db, struct rotation_work *work)
 {
     audit(work, "key.rotation_keep", NULL);
-    return alert(db, work, ALERT_CLAIM_UNCLAIMED,
-                 work->state.next.there ? "mail_not_accepted" : "link_not_used");
+    return rotation_work_unclaimed(db, work,
+                                   work->state.next.there ? "mail_not_accepted" : "link_not_used");
 }
 
 /* ---- which it is ---- */

@@ -69,6 +69,9 @@ void rotation_work_put(struct rotation_work *work, const struct rotation_row *ro
 void rotation_work_finish(struct rotation_work *work, enum rotation_status status);
 /* Nothing is to come of it. */
 MUST_USE enum err rotation_work_drop(struct db *db, struct rotation_work *work);
+/* The alert that a new secret was not picked up. */
+MUST_USE enum err rotation_work_unclaimed(struct db *db, struct rotation_work *work,
+                                          const char *reason);
 /* One mail, one link; *mail_id may be NULL. ERR_NOT_FOUND: the customer has no address. */
 MUST_USE enum err rotation_work_mail(struct rotation_work *work, struct notice *notice,
                                      uint64_t *mail_id);

@@ -81,3 +81,17 @@ enum err claim_count(struct db *db, uint64_t key_id, uint32_t generation, uint32
     db_finish(&rows);
     return ERR_OK;
 }
+
+enum err claim_waiting_since(struct db *db, uint64_t key_id, uint32_t generation, int64_t *since)
+{
+    static const char sql[] = "SELECT MIN(issued_at) FROM claim WHERE key_id = ?"
+                              " AND generation = ? AND ended_at IS NULL";
+    struct db_rows rows;
+    *since = 0;
+    enum err error = db_query(db, sql, DB_VALUES(db_u64(key_id), db_u64(generation)), &rows);
+    if (error) return error;
+    if (!db_next(&rows)) return ERR_DB;
+    if (!db_is_null(&rows, 0)) *since = db_get_i64(&rows, 0);
+    db_finish(&rows);
+    return ERR_OK;
+}

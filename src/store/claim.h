@@ -35,4 +35,8 @@ MUST_USE enum err claim_end(struct db *db, uint64_t key_id, int64_t now_ms);
 MUST_USE enum err claim_count(struct db *db, uint64_t key_id, uint32_t generation, uint32_t *made,
                               bool *live, int64_t *first_at);
 
+/* Since when the oldest link that can still be used waits; 0: there is none. */
+MUST_USE enum err claim_waiting_since(struct db *db, uint64_t key_id, uint32_t generation,
+                                      int64_t *since);
+
 #endif

@@ -83,12 +83,12 @@ static enum err secrets_write(struct db *db, const struct new_keys *keys)
     return key_secret_insert(db, rows, count);
 }
 
-static enum err notices_write(struct db *db, const struct new_keys *keys)
+static enum err steps_write(struct db *db, const struct new_keys *keys)
 {
     struct rotation_row rows[NEW_KEYS_MAX];
     size_t count = 0;
     for (size_t i = 0; i < keys->count; i++)
-        if (keys->keys[i].has_notice) rows[count++] = keys->keys[i].notice;
+        if (keys->keys[i].has_step) rows[count++] = keys->keys[i].step;
     return rotation_put(db, rows, count);
 }
 
@@ -107,7 +107,7 @@ enum err new_keys_write(struct db *db, struct new_keys *keys)
     enum err error = rows_write(db, keys);
     if (!error) error = lists_write(db, keys);
     if (!error) error = secrets_write(db, keys);
-    if (!error) error = notices_write(db, keys);
+    if (!error) error = steps_write(db, keys);
     if (!error) error = mails_write(db, keys);
     keys->count = 0;
     return error;

@@ -18,8 +18,8 @@ struct new_key {
     const char *tier;       /* slug of the customer's, whose entitlement is not suspended */
     bool has_secret;        /* false: the secret's rows were written already (imports) */
     struct key_secret_row secret;
-    bool has_notice; /* of its rotation */
-    struct rotation_row notice;
+    bool has_step; /* what comes next of its rotation */
+    struct rotation_row step;
     struct outbox_row mail; /* id 0: none; else as with the row's texts */
 };
 

@@ -213,6 +213,83 @@ static void an_unclaimed_link_is_kept_with_an_alert_or_retired(void **state)
     }
 }
 
+/* ---- a link without an old secret ---- */
+
+static uint64_t key_by_link(void)
+{
+    struct issue issue = {.change.delivery = {.by_mail = true, .key_id = id_new()}};
+    issue.customer.external_id = SPAN("acme");
+    issue_init(&issue);
+    assert_int_equal(rotation_run(&issue.change.operation), ERR_OK);
+    uint64_t id = issue.change.view.row.id;
+    key_change_done(&issue.change);
+    return id;
+}
+
+static void regenerate_by_link(uint64_t id)
+{
+    struct key_change change = {.key_id = id, .delivery.by_mail = true};
+    regenerate_init(&change);
+    assert_int_equal(rotation_run(&change.operation), ERR_OK);
+    key_change_done(&change);
+}
+
+static void a_link_to_the_only_secret_is_reminded_of(void **state)
+{
+    (void)state;
+    struct secret *token = NULL, *secret = NULL;
+    struct problem problem;
+    uint64_t id = key_by_link();
+    assert_int_equal(rotation_deliver(NULL), 1);
+    rotation_pass_hours(23);
+    assert_int_equal(mails("claim_reminder"), 0);
+    rotation_pass_hours(24 * 3);
+    assert_int_equal(mails("claim_reminder"), 3);
+    assert_int_equal(rotation_deliver(&token), 3);
+    assert_int_equal(rotation_reveal(token, &secret, &problem), ERR_OK);
+    assert_true(rotation_works(secret));
+    /* What waits is the notice of the secret's own rotation. */
+    assert_int_equal(rotation_number("SELECT COUNT(*) FROM rotation WHERE look_at IS NOT NULL"), 1);
+    rotation_pass_hours(24 * 3);
+    assert_int_equal(mails("claim_reminder"), 3);
+    /* Regenerated twice by link: reminders of the newer one alone, counted from it. */
+    regenerate_by_link(id);
+    rotation_pass_hours(24 * 2);
+    regenerate_by_link(id);
+    int64_t regenerated_at = rotation_now;
+    rotation_pass_hours(24 * 30 - 1);
+    assert_int_equal(mails("claim_reminder"), 3 + 2 + 29);
+    assert_int_equal(rotation_number("SELECT COUNT(*) FROM alert"), 0);
+    assert_int_equal(until_changes("SELECT COUNT(*) FROM alert WHERE kind = 'claim_unclaimed'", 24),
+                     regenerated_at + 30 * DAY_MS);
+    rotation_pass_hours(24 * 3);
+    assert_int_equal(mails("claim_reminder"), 3 + 2 + 29);
+    secret_free(&secret);
+    rotation_deliver(&token); /* the link works on */
+    assert_int_equal(rotation_reveal(token, &secret, &problem), ERR_OK);
+    assert_true(rotation_works(secret));
+    secret_free(&token);
+    secret_free(&secret);
+}
+
+static void nobody_is_reminded_of_what_would_not_work(void **state)
+{
+    (void)state;
+    struct key_state_change disable = {.change.key_id = key_by_link()}, revoke = disable;
+    key_state_init(&disable, KEY_STATE_DISABLE);
+    assert_int_equal(rotation_run(&disable.change.operation), ERR_OK);
+    key_change_done(&disable.change);
+    rotation_pass_hours(24 * 2);
+    assert_int_equal(mails("claim_reminder"), 0);
+    rotation_sql("UPDATE api_key SET disabled = 0");
+    rotation_pass_hours(24);
+    assert_int_equal(mails("claim_reminder"), 1);
+    key_state_init(&revoke, KEY_STATE_REVOKE);
+    assert_int_equal(rotation_run(&revoke.change.operation), ERR_OK);
+    key_change_done(&revoke.change);
+    assert_int_equal(rotation_number("SELECT COUNT(*) FROM rotation WHERE look_at IS NOT NULL"), 0);
+}
+
 /* ---- what others do meanwhile ---- */
 
 static void an_admins_rotation_takes_the_place_of_a_link(void **state)
@@ -476,6 +553,8 @@ int main(void)
         TEST(a_notice_that_is_not_accepted_postpones),
         TEST(without_an_address_nothing_rotates),
         TEST(an_unclaimed_link_is_kept_with_an_alert_or_retired),
+        TEST(a_link_to_the_only_secret_is_reminded_of),
+        TEST(nobody_is_reminded_of_what_would_not_work),
         TEST(an_admins_rotation_takes_the_place_of_a_link),
         TEST(regenerating_and_revoking_end_what_is_pending),
         TEST(postponing_moves_the_date_and_tells_again),
