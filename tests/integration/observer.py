@@ -6,12 +6,12 @@ import threading
 
 
 class Observer:
-    """`with Observer(node, secret) as observer:` asks the node again and again; `also(secret)` is what the
-    customer has got since. Without a working one the end raises. 503 is no verdict, and asked again; nor is
+    """`with Observer(node, secret) as observer:` asks the node again and again; `also(secret)`, or what is added to
+    the list `held`, is what the customer has got since. Without a working one the end raises. 503 is no verdict, and asked again; nor is
     the end of a daemon that is killed and started again."""
 
-    def __init__(self, node, *secrets):
-        self.node, self.secrets = node, list(secrets)
+    def __init__(self, node, *secrets, held=None):
+        self.node, self.secrets = node, list(secrets) if held is None else held
         self.verdicts, self.without = 0, []
         self.over = threading.Event()
         self.thread = threading.Thread(target=self._watch, daemon=True)

@@ -12,7 +12,7 @@ from daemon import wait_for
 from faked_clock import DAY, HOUR, FakedClock
 from mail_certificates import Certificates
 from nodes import Cluster
-from smtp_stand_in import SmtpStandIn, cut, reply
+from smtp_stand_in import SmtpStandIn, cut, dripping, reply
 
 MAIL = ["portal.base_url=https://keys.example.com", "mail.from=Example Keys <keys@example.com>"]
 
@@ -62,7 +62,9 @@ def test_secrets_through_a_real_postfix(build_directory, certificates):
 
 def cluster_with(build_directory, relay, certificates, *names, **more):
     settings = [*MAIL, f"mail.url={relay.url}", f"mail.ca_file={more.pop('ca_file', certificates.ca)}",
-                "mail.connect_timeout=2s", "mail.answer_timeout=2s", "mail.timeout=4s", "node.trust_clock=yes"]
+                f"mail.connect_timeout={more.pop('connect_timeout', '2s')}",
+                f"mail.answer_timeout={more.pop('answer_timeout', '2s')}",
+                f"mail.timeout={more.pop('timeout', '4s')}", "node.trust_clock=yes"]
     return Cluster(build_directory, *(names or ("one",)), more=settings, **more)
 
 
@@ -111,6 +113,24 @@ def test_a_relay_that_cannot_be_trusted_gets_nothing(build_directory, certificat
         assert not relay.accepted(to) and "km_claim_" not in node.log() and to not in node.log()
 
 
+@pytest.mark.parametrize("step", ["greeting", "rcpt", "dot"])
+def test_a_relay_that_drips_holds_up_one_mail_alone(step, build_directory, certificates):
+    """A byte a second: one connection is busy with it for minutes, mails and calls go on."""
+    with SmtpStandIn(certificates.good) as relay, cluster_with(
+            build_directory, relay, certificates, "one", connect_timeout="60s", answer_timeout="60s",
+            timeout="120s") as cluster:
+        node, slow = cluster.nodes[0], address()
+        relay.on(step, dripping("250 2.0.0 " + "slowly " * 20), to=None if step == "greeting" else slow, times=1)
+        stuck = node.signup("free", email=slow)["customer"]["id"]
+        wait_for(lambda: state(cluster, stuck) == ["sending"], "the slow mail to be under way")
+        others = [node.signup("free", email=address()) for _ in range(20)]
+        wait_for(lambda: all(state(cluster, made["customer"]["id"]) == ["sent"] for made in others), "the others", 20)
+        # Which mail waits for a greeting is not said; a later step is one mail's own.
+        assert step == "greeting" or state(cluster, stuck) == ["sending"]
+        assert node.must("POST", "/v1/verify", {"key": others[0]["secret"]})["valid"]
+        relay.closing.set()  # the rest of the answer comes at once
+
+
 def test_a_relay_that_is_down_for_a_day(build_directory, certificates):
     clock = FakedClock(build_directory / "keymeterd")
     with SmtpStandIn(certificates.good) as relay, cluster_with(
@@ -121,8 +141,10 @@ def test_a_relay_that_is_down_for_a_day(build_directory, certificates):
         wait_for(lambda: state(cluster, made["customer"]["id"]) == ["retry"], "the failure")
         clock.move(DAY)
         relay.rules.clear()
-        wait_for(lambda: state(cluster, made["customer"]["id"]) == ["sent"], "the mail", 60)
-        assert len(relay.accepted(to)) == 1
+        wait_for(lambda: set(state(cluster, made["customer"]["id"])) == {"sent"}, "the mail", 60)
+        # The link itself, and the reminder that is due a day later.
+        subjects = [mails.parse(mail["data"])["Subject"] for mail in relay.accepted(to)]
+        assert len(set(subjects)) == len(subjects) and "Your Example Keys API key" in subjects, subjects
     clock.close()
 
 

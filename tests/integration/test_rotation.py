@@ -88,8 +88,7 @@ def test_a_key_over_200_days(build_directory, clock, names):
     with Cluster(build_directory, *names, more=["node.trust_clock=yes"],
                  environment=clock.environment) as cluster:
         walk = Walk(cluster, clock)
-        with Observer(cluster.nodes[-1]) as observer:
-            observer.secrets = walk.held
+        with Observer(cluster.nodes[-1], held=walk.held):
             walk_200_days(cluster, clock, walk)
 
 
