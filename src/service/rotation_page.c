@@ -7,6 +7,7 @@
 #include "service/rotation_work.h"
 
 #include "store/entitlement.h"
+#include "store/key_many.h"
 #include "store/node.h"
 
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct page {
     struct outbox_row *mails;
     struct claim_row *links;
     struct key_secret_row *secrets;
+    struct key_step *changed, *ended;
     size_t good, customer_count, key_count, entitlement_count, tier_count;
 };
 
@@ -44,7 +46,9 @@ static bool page_room(struct page *page)
            PAGE_ARRAY(page, customers, 1) && PAGE_ARRAY(page, keys, 1) &&
            PAGE_ARRAY(page, entitlements, 1) && PAGE_ARRAY(page, tiers, 1) &&
            PAGE_ARRAY(page, ids, 1) && PAGE_ARRAY(page, rows, ROTATION_WORK_ROWS) &&
-           PAGE_ARRAY(page, mails, 1) && PAGE_ARRAY(page, links, 1) && PAGE_ARRAY(page, secrets, 1);
+           PAGE_ARRAY(page, mails, 1) && PAGE_ARRAY(page, links, 1) &&
+           PAGE_ARRAY(page, secrets, 1) && PAGE_ARRAY(page, changed, 1) &&
+           PAGE_ARRAY(page, ended, 1);
 }
 
 static void work_begin(struct rotation_work *work)
@@ -54,6 +58,7 @@ static void work_begin(struct rotation_work *work)
     work->did = ROTATION_NONE;
     work->row_count = 0;
     work->mails = work->links = work->makes = work->key_changed = work->wrote = false;
+    work->ends = false;
 }
 
 static int by_key(const void *left, const void *right)
@@ -224,10 +229,28 @@ static enum err page_decide(struct db *db, struct page *page)
     return ERR_OK;
 }
 
+/* A step changes no more of a key than this. */
+static enum err keys_write(struct db *db, struct page *page)
+{
+    size_t changed = 0, ended = 0;
+    int64_t now_ms = page->good ? page->works[0]->operation.now_ms : 0;
+    for (size_t i = 0; i < page->good; i++) {
+        const struct rotation_work *work = page->works[i];
+        struct key_step step = {.key_id = work->key.id,
+                                .version = work->key.secret_version,
+                                .rotates_at = work->key.rotates_at,
+                                .updated_at = work->key.updated_at};
+        if (work->key_changed) page->changed[changed++] = step;
+        step.version = work->row.generation + 1;
+        if (work->ends) page->ended[ended++] = step;
+    }
+    enum err error = key_many_end(db, page->ended, ended, now_ms);
+    return error ? error : key_many_update(db, page->changed, changed);
+}
+
 static enum err page_write(struct db *db, struct page *page)
 {
     size_t rows = 0, mails = 0, links = 0, secrets = 0;
-    enum err error = ERR_OK;
     for (size_t i = 0; i < page->good; i++) {
         const struct rotation_work *work = page->works[i];
         memcpy(page->rows + rows, work->rows, work->row_count * sizeof *work->rows);
@@ -236,8 +259,7 @@ static enum err page_write(struct db *db, struct page *page)
         if (work->links) page->links[links++] = work->link;
         if (work->makes) page->secrets[secrets++] = work->made;
     }
-    for (size_t i = 0; !error && i < page->good; i++)
-        if (page->works[i]->key_changed) error = api_key_update(db, &page->works[i]->key);
+    enum err error = keys_write(db, page);
     if (!error) error = key_secret_insert(db, page->secrets, secrets);
     if (!error) error = rotation_put(db, page->rows, rows);
     if (!error) error = claim_insert(db, page->links, links);

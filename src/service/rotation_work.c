@@ -266,19 +266,24 @@ static enum err tell_retired(struct rotation_work *work)
     return error == ERR_NOT_FOUND ? ERR_OK : error; /* no address: then nobody is told */
 }
 
+/* A link that nobody used, and the tier says `retire`: the secret keeps its row, and ends. */
+static enum err retire_unclaimed(struct db *db, struct rotation_work *work)
+{
+    int64_t now_ms = now_of(work);
+    work->wrote = true;
+    enum err error = key_secret_retire(db, work->key.id, now_ms);
+    if (!error) error = claim_end(db, work->key.id, now_ms);
+    return error ? error : rotation_drop(db, work->key.id, ROTATION_DROP_REMINDERS);
+}
+
 static enum err do_retire(struct db *db, struct rotation_work *work)
 {
     int64_t now_ms = now_of(work);
     bool by_admin = work->state.old.expires_at && work->state.old.expires_at != SECRET_END_OPEN;
     enum err error = !by_admin || work->operation.service->mails ? tell_retired(work) : ERR_OK;
     if (error) return error;
-    work->wrote = true;
-    /* A link that nobody used, and the tier says `retire`: the key keeps its row, and ends. */
-    error = work->state.next.there
-                ? key_secret_remove(db, work->key.id, work->row.generation + 1, 0, NULL)
-                : key_secret_retire(db, work->key.id, now_ms);
-    if (!error) error = claim_end(db, work->key.id, now_ms);
-    if (!error) error = rotation_drop(db, work->key.id, ROTATION_DROP_REMINDERS);
+    work->ends = work->state.next.there;
+    if (!work->ends) error = retire_unclaimed(db, work);
     if (error) return error;
     work->row.due_at = work->row.due_at ? work->row.due_at : now_ms;
     rotation_work_finish(work, ROTATION_RETIRED);

@@ -44,6 +44,7 @@ struct rotation_work {
     struct claim_row link;
     struct key_secret_row made;
     bool mails, links, makes, key_changed;
+    bool ends;  /* the old secret, with links and reminders */
     bool wrote; /* something by statements of its own: an error undoes the page */
 };
 
