@@ -12,6 +12,7 @@
 #include "io/db_pool.h"
 #include "io/http_server.h"
 #include "service/context.h"
+#include "service/mailer.h"
 #include "service/meter.h"
 #include "service/reconciler.h"
 #include "service/token_cache.h"
@@ -236,6 +237,18 @@ static void payment_write(struct buf *out, const struct service *service)
           stats.late_s);
 }
 
+/* Zero where no mail goes out, so that the names are there in any case. */
+static void mail_write(struct buf *out, const struct service *service)
+{
+    struct mailer_stats stats = {0};
+    if (service->mailer) stats = mailer_stats(service->mailer);
+    counter(out, "mails_accepted_total", "Mails that the relay accepted.", stats.accepted);
+    counter(out, "mails_failed_total", "Attempts at a mail that did not end so.", stats.failed);
+    counter(out, "mails_dead_total", "Mails that were given up at once.", stats.dead);
+    gauge(out, "mails_under_way", "Mails between the outbox and its knowing what became of them.",
+          stats.letters);
+}
+
 /* Without /proc there is no such figure. */
 static void process_write(struct buf *out)
 {
@@ -268,6 +281,7 @@ struct verdict handle_metrics(struct http_request *request)
     }
     pools_write(&out, service, service->meter ? &stats : NULL);
     payment_write(&out, service);
+    mail_write(&out, service);
     process_write(&out);
     if (out.failed) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     struct http_response response = {.status = 200,

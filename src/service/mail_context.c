@@ -35,6 +35,7 @@ json_t *mail_duration(int64_t seconds)
         const char *name;
     } units[] = {{86400, 2, "day"}, {3600, 1, "hour"}, {60, 1, "minute"}, {1, 0, "second"}};
     size_t unit = 0;
+    if (seconds < 0) seconds = 0;
     while (seconds % units[unit].seconds || seconds / units[unit].seconds < units[unit].least)
         unit++;
     int64_t count = seconds / units[unit].seconds;

@@ -30,7 +30,7 @@ static enum err value_expand(const struct template_variable *variable, json_t *o
         instead = group_of(variable, value);
         break;
     case TEMPLATE_LIST:
-        for (size_t i = 0; i < json_array_size(value) && !error; i++)
+        for (size_t i = 0; variable->members && i < json_array_size(value) && !error; i++)
             error = members_expand(variable->members, json_array_get(value, i));
         return error;
     case TEMPLATE_FLAG:

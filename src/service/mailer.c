@@ -1,8 +1,9 @@
 /* The way of mails from the outbox to the relay and back. Called by app.c on the loop thread; the
- * _run functions are on the mailer's two DB threads. What always holds: one round of claiming and
- * one of finishing is under way at a time; a letter is on exactly one of these ways (a round, the
- * transport, `finished`, a finish); and what the database did not hear of is told it again until it
- * did, or the daemon stops. */
+ * _run functions are on the mailer's three DB threads. What always holds: of the rounds under way
+ * one claims at a time, while the other makes what it has claimed; one finish is under way; a
+ * letter is on exactly one of these ways (a round, the transport, `finished`, a finish); a round
+ * that looks for what nobody has is alone; and what the database did not hear of is told it again
+ * until it did, or the daemon stops. */
 #include "service/mailer.h"
 
 #include "base/clock.h"
@@ -19,6 +20,7 @@
 #include "service/mail_maker.h"
 #include "service/meter.h"
 
+#include <pthread.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,7 @@
 
 enum {
     TICK_MS = 500,
+    ROUNDS = 2,      /* at once */
     PAGE = 64,       /* claimed at once */
     FINISH_MAX = 64, /* written down at once */
     REST_MS = 5000,  /* after the relay could not be reached; doubled each time … */
@@ -73,8 +76,10 @@ struct mailer {
     struct db_pool *pool;
     struct mail_transport *transport;
     struct loop_timer *timer;
-    struct round *round;   /* under way */
-    struct finish *finish; /* the same */
+    pthread_mutex_t claiming; /* two rounds at once would pick the same rows */
+    unsigned rounds;          /* under way */
+    bool looks;               /* one of them does */
+    struct finish *finish;    /* under way */
     struct list finished, every;
     bool lost; /* a claim's outcome is unknown */
     unsigned letters, last_tries;
@@ -146,18 +151,27 @@ static void letter_make(struct db *db, struct letter *letter, const struct outbo
     made_mail_done(&letter->made);
 }
 
+static enum err round_claim(struct db *db, struct round *round, struct arena *arena,
+                            struct outbox_mail **mails, size_t *count)
+{
+    pthread_mutex_t *claiming = &round->mailer->claiming;
+    enum err error = ERR_OK;
+    pthread_mutex_lock(claiming);
+    if (round->look)
+        error = outbox_release(db, &round->node, round->held, round->held_count, clock_wall_ms());
+    if (!error)
+        error = outbox_claim(db, &round->node, clock_wall_ms(), round->limit, arena, mails, count);
+    pthread_mutex_unlock(claiming);
+    return error;
+}
+
 static enum err round_run(struct db *db, struct db_job *job)
 {
     struct round *round = CONTAINER_OF(job, struct round, job);
     struct arena arena CLEANUP(arena_done) = {.limit = (size_t)64 << 20};
     struct outbox_mail *mails = NULL;
     size_t count = 0;
-    enum err error = ERR_OK;
-    if (round->look)
-        error = outbox_release(db, &round->node, round->held, round->held_count, clock_wall_ms());
-    if (!error)
-        error =
-            outbox_claim(db, &round->node, clock_wall_ms(), round->limit, &arena, &mails, &count);
+    enum err error = round_claim(db, round, &arena, &mails, &count);
     round->full = count == round->limit;
     for (size_t i = 0; !error && i < count; i++) {
         struct letter *letter = letter_new(round, &mails[i]);
@@ -187,6 +201,7 @@ static void closed(void *context)
     struct mailer *mailer = context;
     void (*tell)(void *) = mailer->closed;
     void *tell_context = mailer->closed_context;
+    pthread_mutex_destroy(&mailer->claiming);
     free(mailer);
     tell(tell_context);
 }
@@ -345,9 +360,10 @@ static void round_done(struct db_job *job, enum err error)
 {
     struct round *round = CONTAINER_OF(job, struct round, job);
     struct mailer *mailer = round->mailer;
-    mailer->round = NULL;
+    mailer->rounds--;
     mailer->more = !error && round->full;
-    mailer->lost = error != ERR_OK; /* what was claimed may be nobody's */
+    if (round->look) mailer->looks = mailer->lost = false;
+    if (error) mailer->lost = true; /* what was claimed may be nobody's */
     if (error && error != ERR_FENCED && error != ERR_CLOSED)
         log_event(LOG_WARN, "mail_claim_failed", "%s", err_name(error));
     for (size_t i = 0; i < round->count; i++) {
@@ -359,14 +375,16 @@ static void round_done(struct db_job *job, enum err error)
     mailer_turn(mailer);
 }
 
-/* As many as are free on all of the way. */
+/* As many as are free on all of the way. One that looks must know of all letters, so it is alone.
+ */
 static void round_start(struct mailer *mailer)
 {
+    if (mailer->rounds == ROUNDS || mailer->looks || (mailer->lost && mailer->rounds)) return;
     unsigned room = mail_transport_room(mailer->transport);
     unsigned free_letters = MAILER_LETTERS - mailer->letters;
     unsigned limit = room < free_letters ? room : free_letters;
     if (limit > PAGE) limit = PAGE;
-    if (mailer->round || !limit || clock_mono_us() < mailer->rest_until_us) return;
+    if (!limit || clock_mono_us() < mailer->rest_until_us) return;
     struct round *round = calloc(1, sizeof *round);
     if (!round) return;
     round->job = (struct db_job){.run = round_run, .done = round_done};
@@ -381,7 +399,8 @@ static void round_start(struct mailer *mailer)
         free(round);
         return;
     }
-    mailer->round = round;
+    mailer->rounds++;
+    mailer->looks = round->look;
     mailer->letters += limit;
 }
 
@@ -405,10 +424,11 @@ static void mailer_turn(struct mailer *mailer)
     }
     finish_start(mailer);
     if (!mailer->stopping) {
-        if (mailer->more) round_start(mailer);
+        for (unsigned i = 0; mailer->more && i < ROUNDS; i++)
+            round_start(mailer);
         return;
     }
-    if (mailer->transport_closed && !mailer->round && !mailer->finish &&
+    if (mailer->transport_closed && !mailer->rounds && !mailer->finish &&
         list_empty(&mailer->finished))
         pool_stop(mailer);
 }
@@ -438,6 +458,11 @@ void mailer_stop(struct mailer *mailer, unsigned drain_ms, void (*tell)(void *co
     mail_transport_stop(mailer->transport, drain_ms, transport_closed, mailer);
 }
 
+enum err mailer_submit(struct mailer *mailer, struct mail_delivery *delivery)
+{
+    return mailer->stopping ? ERR_CLOSED : mail_submit(mailer->transport, delivery);
+}
+
 struct mailer_stats mailer_stats(const struct mailer *mailer)
 {
     struct mailer_stats stats = mailer->stats;
@@ -448,8 +473,10 @@ struct mailer_stats mailer_stats(const struct mailer *mailer)
 static enum err parts_start(struct mailer *mailer, char error[MAILER_ERROR_SIZE])
 {
     struct service *service = mailer->service;
-    struct db_pool_config pool = {
-        .name = "mailer", .db = *service->database, .threads = 2, .queue_limit = 4};
+    struct db_pool_config pool = {.name = "mailer",
+                                  .db = *service->database,
+                                  .threads = ROUNDS + 1,
+                                  .queue_limit = 2 * ROUNDS};
     struct mail_transport_config config = mail_config_of(service->settings);
     char wrong[MAIL_ERROR_SIZE];
     enum err result = loop_timer_new(&mailer->timer, service->loop, on_tick, mailer);
@@ -470,6 +497,10 @@ enum err mailer_new(struct mailer **out, struct service *service, char error[MAI
     struct mailer *mailer = calloc(1, sizeof *mailer);
     *out = NULL;
     if (!mailer) return ERR_NO_MEMORY;
+    if (pthread_mutex_init(&mailer->claiming, NULL)) {
+        free(mailer);
+        return ERR_NO_MEMORY;
+    }
     mailer->service = service;
     list_init(&mailer->finished);
     list_init(&mailer->every);
@@ -480,6 +511,7 @@ enum err mailer_new(struct mailer **out, struct service *service, char error[MAI
             mailer->closed = nobody;
             db_pool_stop(mailer->pool, closed, mailer);
         } else {
+            pthread_mutex_destroy(&mailer->claiming);
             free(mailer);
         }
         return result;

@@ -1,9 +1,9 @@
 /* The mailer: claims what waits in the outbox, has it made, hands it to the transport, and writes
  * down what became of it. Any number of nodes may do so at once. Loop thread.
  *
- *   outbox ──claim, make (a DB thread)──► letters ──mail_submit──► relay
- *      ▲                                                            │
- *      └───────────finish (another DB thread, several at once)──────┘
+ *   outbox ──claim, make (two DB threads)──► letters ──mail_submit──► relay
+ *      ▲                                                             │
+ *      └───────────finish (another DB thread, several at once)───────┘
  *
  * At most MAILER_LETTERS are between claim and finish. A process that is killed leaves those in
  * `sending`; they go out again, under the same Message-ID, when its node is fenced. */
@@ -32,6 +32,10 @@ void mailer_stop(struct mailer *mailer, unsigned drain_ms, void (*closed)(void *
 /* When a mail that was not accepted is tried again: a minute after the first attempt, twice as long
  * after each further one, at most 2 hours; less up to a quarter, so that they spread. */
 int64_t mailer_next_at(int64_t now_ms, unsigned attempts);
+
+/* Hands over a mail that is no row of the outbox, as mail_submit does. */
+struct mail_delivery;
+MUST_USE enum err mailer_submit(struct mailer *mailer, struct mail_delivery *delivery);
 
 struct mailer_stats {
     uint64_t accepted, failed, dead; /* mails; dead: given up at once */

@@ -238,6 +238,59 @@ static void a_claim_is_two_statements_for_32_mails(void **unused)
                      75);
 }
 
+static void what_became_of_several_is_written_at_once(void **unused)
+{
+    (void)unused;
+    for (uint64_t id = 1; id <= 4; id++)
+        must(queue(id, (uint32_t)id, NOW));
+    must(db_execute(db,
+                    "INSERT INTO rotation (key_id, generation, step, status, number, look_at,"
+                    " waits_for, created_at) VALUES (7, 1, 2, 2, 0, ?, 1, 1)",
+                    DB_VALUES(db_i64(NOW + HOUR)), NULL));
+    assert_int_equal(claim(db, &a, NOW, ERR_OK), 4);
+    must(outbox_failed(db, &a, 4, NOW, NOW, false, "451 later"));
+    assert_int_equal(claim(db, &b, NOW, ERR_OK), 1); /* the fourth is another node's now */
+    const struct outbox_result results[] = {
+        {.id = 1, .accepted = true},
+        {.id = 2, .next_at = NOW + 10, .error = "451 later"},
+        {.id = 3, .final = true, .next_at = NOW + 10, .error = "550 unknown"},
+        {.id = 4, .accepted = true},
+    };
+    assert_int_equal(outbox_finish(db, &b, results, 3, NOW + 5), ERR_NOT_FOUND);
+    must(outbox_finish(db, &a, results, COUNT_OF(results), NOW + 5));
+    assert_int_equal(number("SELECT COUNT(*) FROM outbox WHERE (id = 1 AND state = 'sent') OR"
+                            " (id = 2 AND state = 'retry' AND error = '451 later') OR"
+                            " (id = 3 AND state = 'dead') OR (id = 4 AND state = 'sending')"),
+                     4);
+    assert_int_equal(number("SELECT waited_at FROM rotation"), NOW + 5);
+    assert_int_equal(number("SELECT look_at FROM rotation"), NOW + 5);
+    assert_int_equal(number("SELECT COUNT(*) FROM alert"), 1);
+    must(outbox_finish(db, &a, NULL, 0, NOW));
+    must(node_fence(db, NOW, b.node, b.incarnation, 0));
+    assert_int_equal(outbox_finish(db, &b, &results[3], 1, NOW), ERR_FENCED);
+    assert_int_equal(number("SELECT state = 'sending' FROM outbox WHERE id = 4"), 1);
+}
+
+static void what_a_lost_claim_has_left_is_due_again(void **unused)
+{
+    (void)unused;
+    for (uint64_t id = 1; id <= 3; id++)
+        must(queue(id, (uint32_t)id, NOW));
+    assert_int_equal(claim(db, &a, NOW, ERR_OK), 3);
+    must(queue(4, 4, NOW));
+    assert_int_equal(claim(db, &b, NOW, ERR_OK), 1);
+    const uint64_t held[] = {2};
+    must(outbox_release(db, &a, held, COUNT_OF(held), NOW + 5));
+    assert_int_equal(number("SELECT MIN(next_at) FROM outbox WHERE state = 'retry' AND node IS NULL"
+                            " AND id IN (1, 3) HAVING COUNT(*) = 2"),
+                     NOW + 5);
+    assert_int_equal(number("SELECT COUNT(*) FROM outbox WHERE state = 'sending'"), 2);
+    assert_int_equal(claim(db, &b, NOW + 5, ERR_OK), 2);
+    must(node_fence(db, NOW, a.node, a.incarnation, 0));
+    assert_int_equal(outbox_release(db, &a, NULL, 0, NOW + 5), ERR_FENCED);
+    assert_int_equal(number("SELECT COUNT(*) FROM outbox WHERE state = 'sending'"), 4);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, up, down)
@@ -250,6 +303,8 @@ int main(void)
         TEST(a_claim_is_two_statements_for_32_mails),
         TEST(it_is_tried_for_48_hours_then_given_up),
         TEST(a_time_far_ahead_comes_from_a_wrong_clock),
+        TEST(what_became_of_several_is_written_at_once),
+        TEST(what_a_lost_claim_has_left_is_due_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
