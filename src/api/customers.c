@@ -6,6 +6,7 @@
 #include "api/auth.h"
 #include "api/idempotency.h"
 #include "api/reading.h"
+#include "base/codec.h"
 #include "base/json.h"
 #include "core/period.h"
 #include "core/tier.h"
@@ -15,7 +16,15 @@
 #include "service/entitle.h"
 #include "store/usage_snapshot.h"
 
-enum { EXTERNAL_ID_MAX = 200, NAME_MAX_CHARACTERS = 200, REFERENCE_MAX = 255, SLUG_MAX = 40 };
+enum {
+    EXTERNAL_ID_MAX = 200,
+    NAME_MAX_CHARACTERS = 200,
+    REFERENCE_MAX = 255,
+    SLUG_MAX = 40,
+    LANGUAGE_MAX = 35
+};
+
+static const char *const ciphers[] = {"gcm", "cbc", NULL};
 
 /* ---- writing ---- */
 
@@ -49,6 +58,8 @@ static void encryption_put(struct buf *out, const struct customer_view *view)
         json_put_time(out, "expires_at", key->ends_at);
         json_close(out, '}');
     }
+    json_put_string(out, "smime_cipher", ciphers[view->keys.smime_cbc]);
+    json_put_string(out, "language", view->language);
 }
 
 static void quota_put(struct buf *out, const struct customer_view *view)
@@ -94,6 +105,20 @@ static void encryption_read(struct fields *fields, struct encryption *encryption
                                         MAIL_KEY_TEXT_MAX, &encryption->of[kind].text);
         encryption->of[kind].given = result == FIELD_SET || result == FIELD_NULL;
     }
+    unsigned cipher = 0;
+    enum field result = field_choice(fields, "smime_cipher", ciphers, &cipher);
+    encryption->cipher_given =
+        field_not_null(fields, "smime_cipher", result) && result == FIELD_SET;
+    encryption->smime_cbc = cipher != 0;
+}
+
+/* True when it stands there, be it null. */
+static bool language_read(struct fields *fields, const char **language)
+{
+    enum field result = field_word(fields, "language", 1, LANGUAGE_MAX, language);
+    if (result == FIELD_SET && !language_tag_is_good(span_text(*language)))
+        field_wrong(fields, "language", "must be a language tag such as de or pt-BR");
+    return result == FIELD_SET || result == FIELD_NULL;
 }
 
 /* True when payment.reference stands there, be it null. */
@@ -124,6 +149,7 @@ void customer_fields_read(struct fields *fields, struct signup *signup)
     field_required(fields, "tier", field_word(fields, "tier", 1, SLUG_MAX, &signup->tier));
     payment_read(fields, &signup->reference);
     encryption_read(fields, &signup->encryption);
+    language_read(fields, &signup->language);
     field_not_null(fields, "metadata", field_metadata(fields, "metadata", &signup->metadata));
 }
 
@@ -205,6 +231,7 @@ static void edit_read(struct fields *fields, struct customer_edit *edit)
     edit->has_name = name == FIELD_SET || name == FIELD_NULL;
     edit->has_reference = payment_read(fields, &edit->reference);
     encryption_read(fields, &edit->contact.encryption);
+    edit->has_language = language_read(fields, &edit->language);
     field_not_null(fields, "metadata", field_metadata(fields, "metadata", &edit->metadata));
 }
 

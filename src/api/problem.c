@@ -27,6 +27,7 @@ static const struct {
     {429, "Too Many Requests", "rate_limited"},
     {431, "Request Header Fields Too Large", "head_too_large"},
     {500, "Internal Server Error", "internal"},
+    {502, "Bad Gateway", "bad_gateway"},
     {503, "Service Unavailable", "unavailable"},
     {505, "HTTP Version Not Supported", "version_not_supported"},
 };

@@ -14,6 +14,7 @@
 #include "api/idempotency.h"
 #include "api/key_import.h"
 #include "api/keys.h"
+#include "api/mails.h"
 #include "api/metrics.h"
 #include "api/notifications.h"
 #include "api/openapi.h"
@@ -46,6 +47,7 @@ struct access {
     bool public;     /* on listen.public, if there is one, and nowhere else then */
     bool open_local; /* no token from loopback */
     bool asks;       /* may ask the billing system */
+    bool mails;      /* waits for the mail relay */
     bool hooks;      /* a provider's webhook: larger bodies, answered sooner */
     size_t key_min;  /* takes an Idempotency-Key of so many characters; 0: none */
 };
@@ -54,6 +56,7 @@ static const struct access open_to_all = {.open = true};
 static const struct access open_public = {.open = true, .public = true};
 static const struct access open_hooks = {.open = true, .public = true, .hooks = true};
 static const struct access admins = {.any_of = SCOPE_ADMIN};
+static const struct access mail_testers = {.any_of = SCOPE_ADMIN, .mails = true};
 static const struct access readers = {.any_of = SCOPE_READ};
 static const struct access plan_readers = {.any_of = SCOPE_READ | SCOPE_ISSUE | SCOPE_BILLING};
 static const struct access usage_readers = {.any_of = SCOPE_READ | SCOPE_BILLING};
@@ -125,6 +128,8 @@ static const struct http_route routes[] = {
     {HTTP_M_POST, "/v1/rotations/run", handle_rotations_run, &issuers},
     {HTTP_M_GET, "/v1/notifications", handle_notifications_list, &key_readers},
     {HTTP_M_POST, "/v1/notifications/{id}/retry", handle_notification_retry, &issuers},
+    {HTTP_M_GET, "/v1/mail/previews/{kind}", handle_mail_preview, &readers},
+    {HTTP_M_POST, "/v1/mail/test", handle_mail_test, &mail_testers},
     {HTTP_M_POST, "/v1/claims/reveal", handle_claim_reveal, &open_public},
 
     {HTTP_M_POST, "/v1/customers/{id}/payment-approvals", handle_approval_create, &approvers},
@@ -156,6 +161,8 @@ static void answer_late(struct http_request *request)
     const char *detail = "The database does not answer. The change may have been made or not: "
                          "look before you ask for it again.";
     if (reads) detail = "The database does not answer; try again shortly.";
+    if (span_is(request->path, "/v1/mail/test"))
+        detail = "The relay has not answered in time. The mail may arrive or not.";
     if (reservation_of(request))
         detail = "The database does not answer. The change may have been made or not: send it "
                  "again with the same Idempotency-Key.";
@@ -170,7 +177,10 @@ static void answer_by(struct http_request *request, const struct access *access)
         http_answer_by(request, WEBHOOK_ANSWER_MS, answer_late);
         return;
     }
-    http_answer_by(request, ANSWER_MS + (asks ? settings->payment.timeout_ms : 0), answer_late);
+    unsigned more_ms = asks ? settings->payment.timeout_ms : 0;
+    /* Also while all connections are at other mails. */
+    if (access->mails) more_ms = settings->mail.connect_timeout_ms + 2 * settings->mail.timeout_ms;
+    http_answer_by(request, ANSWER_MS + more_ms, answer_late);
 }
 
 /* Behind the token's check. */

@@ -173,7 +173,7 @@ static enum exit_code perform(struct exchange *exchange, struct client_answer *a
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, &answer->text);
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "https,http");
     curl_easy_setopt(easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(easy, CURLOPT_TIMEOUT, (long)CALL_TIMEOUT_S);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT, answer->waits ? 0L : (long)CALL_TIMEOUT_S);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)CONNECT_TIMEOUT_S);
     CURLcode result = perform_or_repeat(exchange, answer);
     if (result != CURLE_OK) {

@@ -16,6 +16,7 @@ enum exit_code {
 };
 
 struct client_answer {
+    bool waits; /* set before: for as long as the server takes, which has a limit of its own */
     long status;
     struct buf text; /* empty, or JSON */
     json_t *json;

@@ -62,6 +62,16 @@ static const struct field notification_fields[] = {
     {"limit", "limit", FIELD_TEXT, false}, {"cursor", "cursor", FIELD_TEXT, false},
     {NULL, NULL, FIELD_TEXT, false},
 };
+static const struct field preview_fields[] = {
+    {"language", "language", FIELD_TEXT, false},
+    {"format", "format", FIELD_TEXT, false},
+    {"with", "with", FIELD_TEXT, false},
+    {NULL, NULL, FIELD_TEXT, false},
+};
+static const struct field mail_test_fields[] = {
+    {"to", "to", FIELD_TEXT, true},
+    {NULL, NULL, FIELD_TEXT, false},
+};
 static const char *const rotation_columns[] = {"key_id",    "secret_version", "status",  "due_at",
                                                "waits_for", "since",          "done_at", NULL};
 static const char *const notification_columns[] = {"id",       "kind",  "key_id",     "state",
@@ -204,6 +214,22 @@ const struct command commands[] = {
      NULL,
      no_fields,
      "send a mail now"},
+    {{"mail", "preview"},
+     "GET",
+     "/v1/mail/previews/%s",
+     false,
+     SHOW_MAIL,
+     NULL,
+     preview_fields,
+     "a mail with sample values; --format text or html, --with claim, secret, neither or shortest"},
+    {{"mail", "test"},
+     "POST",
+     "/v1/mail/test",
+     false,
+     SHOW_RELAY,
+     NULL,
+     mail_test_fields,
+     "send a test mail now, and tell what the relay says"},
     {{"alerts", "list"},
      "GET",
      "/v1/alerts",

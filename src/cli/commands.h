@@ -21,6 +21,8 @@ enum show {
     SHOW_SECRET, /* the secret alone on standard output, the rest on standard error */
     SHOW_VERDICT,
     SHOW_CHANGES, /* page after page: what differed, and the totals on standard error */
+    SHOW_MAIL,    /* its text with the subject, or its HTML; the id is a kind */
+    SHOW_RELAY,   /* as SHOW_OBJECT, however long the relay takes */
 };
 
 struct command {

@@ -36,14 +36,20 @@ static enum exit_code usage_error(const char *what, const char *word)
     return EXIT_CODE_LOCAL;
 }
 
+/* What stands behind the command's words. */
+static const char *argument_of(const struct command *command)
+{
+    if (!strstr(command->path, "%s")) return "";
+    return command->show == SHOW_MAIL ? " KIND" : " ID";
+}
+
 static void print_usage(FILE *out)
 {
     fputs("usage: keymeter COMMAND [ID] [--OPTION VALUE ...] [--json]\n\n", out);
     for (size_t i = 0; i < command_count; i++) {
         const struct command *command = &commands[i];
         fprintf(out, "  %s%s%s%s\n      %s\n", command->words[0], command->words[1] ? " " : "",
-                command->words[1] ? command->words[1] : "",
-                strstr(command->path, "%s") ? " ID" : "", command->help);
+                command->words[1] ? command->words[1] : "", argument_of(command), command->help);
         for (const struct field *field = command->fields; field->option; field++)
             fprintf(out, "      --%s%s\n", field->option, field->required ? " (needed)" : "");
     }
@@ -225,7 +231,11 @@ static enum exit_code show(const struct invocation *call, const struct client_an
     case SHOW_TABLE:
         if (!call->as_json) show_table(answer->json, call->command->columns);
         break;
+    case SHOW_MAIL:
+        if (!call->as_json) show_mail(answer->json);
+        break;
     case SHOW_OBJECT:
+    case SHOW_RELAY:
         if (!call->as_json) show_object(answer->json);
         break;
     case SHOW_SECRET:
@@ -258,7 +268,8 @@ static enum exit_code begin_path(struct invocation *call, int argc, char **argv,
         buf_add_text(&call->path, call->command->path);
         return EXIT_CODE_OK;
     }
-    if (*at >= argc || argv[*at][0] == '-') return usage_error("an id is missing", "");
+    if (*at >= argc || argv[*at][0] == '-')
+        return usage_error("missing:", argument_of(call->command));
     buf_add(&call->path, call->command->path, (size_t)(hole - call->command->path));
     client_add_escaped(&call->path, argv[(*at)++]);
     buf_add_text(&call->path, hole + 2);
@@ -299,6 +310,7 @@ static enum exit_code ask(struct invocation *call, struct client_answer *answer)
 {
     enum exit_code code = make_own_key(call);
     if (code) return code;
+    answer->waits = call->command->show == SHOW_RELAY;
     code = client_call(call->command->method, call->path.data, call->body, call->idempotency_key,
                        answer);
     if (call->own_key[0] && (answer->lost || answer->status == 503))

@@ -97,6 +97,18 @@ void show_object(const json_t *object)
     }
 }
 
+void show_mail(const json_t *answer)
+{
+    const char *format = json_string_value(json_object_get(answer, "format"));
+    const char *subject = json_string_value(json_object_get(answer, "subject"));
+    const char *content = json_string_value(json_object_get(answer, "content"));
+    const char *fault = json_string_value(json_object_get(answer, "fault"));
+    if (format && strcmp(format, "text") == 0) printf("Subject: %s\n\n", subject ? subject : "");
+    if (content) fputs(content, stdout);
+    if (!content) fputs("it has no such form\n", stderr);
+    if (fault) fprintf(stderr, "%s; this is the built-in text\n", fault);
+}
+
 static void print_state(const json_t *state)
 {
     static const char *const names[] = {"tier", "status", "payment"};

@@ -9,6 +9,9 @@ void show_table(const json_t *answer, const char *const *columns);
 /* One member a line; objects and arrays as compact JSON. */
 void show_object(const json_t *object);
 
+/* A mail's text under its subject, or its HTML alone. */
+void show_mail(const json_t *answer);
+
 /* What a reconciliation found, summed up over its pages. */
 struct show_totals {
     unsigned long read, changed, unread;

@@ -114,7 +114,7 @@ enum err contact_change_apply(struct db *db, struct operation *operation,
     enum err error = customer_keys_find(db, keyring, row->id, &arena, &keys);
     if (error) return error;
     encryption_apply(&change->encryption, &keys, changed);
-    if (changed[MAIL_KEY_OPENPGP] || changed[MAIL_KEY_SMIME])
+    if (changed[MAIL_KEY_OPENPGP] || changed[MAIL_KEY_SMIME] || change->encryption.cipher_given)
         error = customer_keys_update(db, keyring, row->id, &keys);
     if (error || !change->tells) return error;
     return tell(db, operation, change, row);

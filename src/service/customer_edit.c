@@ -149,6 +149,7 @@ static enum err apply(struct db *db, struct customer_edit *edit, struct customer
     if (error) return error;
     if (edit->has_name && !edit->name) row->name_sealed = (struct span){0};
     if (edit->metadata) row->metadata = edit->metadata;
+    if (edit->has_language) row->language = edit->language;
     /* Another one each time: it tells whether anything has changed since. */
     row->updated_at = operation->now_ms > row->updated_at ? operation->now_ms : row->updated_at + 1;
     if (edit->tier && !span_is(span_text(edit->tier), before.tier))

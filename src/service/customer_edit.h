@@ -13,7 +13,8 @@ struct customer_edit {
     const char *tier; /* NULL: as it is; so for all below */
     const char *metadata;
     struct contact_change contact; /* email and encryption: the caller's */
-    bool has_name, has_reference;
+    bool has_name, has_reference, has_language;
+    const char *language;  /* NULL: none of its own any more */
     const char *name;      /* NULL: none any more */
     const char *reference; /* NULL: none any more */
     /* Loop, exactly once; with ERR_DENIED operation.problem tells. After it, customer_edit_done. */

@@ -20,7 +20,7 @@ bool encryption_given(const struct encryption *encryption)
 {
     for (unsigned kind = 0; kind < MAIL_KEY_KINDS; kind++)
         if (encryption->of[kind].given) return true;
-    return false;
+    return encryption->cipher_given;
 }
 
 static void refuse(struct problem *problem, enum mail_key_kind kind, const char *message)
@@ -85,4 +85,7 @@ void encryption_apply(const struct encryption *encryption, struct customer_keys 
         changed[kind] = !is_same(&keys->of[kind], &next);
         keys->of[kind] = next;
     }
+    if (!encryption->cipher_given || keys->smime_cbc == encryption->smime_cbc) return;
+    keys->smime_cbc = encryption->smime_cbc;
+    if (keys->of[MAIL_KEY_SMIME].text.data) changed[MAIL_KEY_SMIME] = true;
 }

@@ -21,6 +21,7 @@ struct encryption {
         char fingerprint[MAIL_KEY_FINGERPRINT_SIZE];
         int64_t ends_at;
     } of[MAIL_KEY_KINDS]; /* by enum mail_key_kind */
+    bool cipher_given, smime_cbc;
 };
 /* "openpgp_key", "smime_certificate". */
 const char *encryption_field(enum mail_key_kind kind);
@@ -30,7 +31,8 @@ bool encryption_given(const struct encryption *encryption);
  * mend. Reader's thread. */
 MUST_USE enum err encryption_check(struct service *service, struct encryption *encryption,
                                    struct problem *problem);
-/* Puts what is given over `keys`; changed[kind]: it is another one than before. */
+/* Puts what is given over `keys`; changed[kind]: it is another one than before, or (S/MIME) what
+ * is encrypted to it is to have another form. */
 void encryption_apply(const struct encryption *encryption, struct customer_keys *keys,
                       bool changed[MAIL_KEY_KINDS]);
 

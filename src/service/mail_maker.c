@@ -116,6 +116,7 @@ static enum err making_render(struct making *making, struct span stored, const c
                               struct span value)
 {
     const struct mail_maker *maker = making->maker;
+    const char *own = making->customer.language;
     json_t *context;
     enum err error = mail_expand(making->kind, stored, &context);
     if (error) return error;
@@ -126,8 +127,8 @@ static enum err making_render(struct making *making, struct span stored, const c
     if (value.data && json_object_set_new(context, name, json_stringn(value.data, value.length)))
         error = ERR_NO_MEMORY;
     if (!error)
-        error = mail_render(maker->templates, making->kind, maker->house.language, context,
-                            &making->text);
+        error = mail_render(maker->templates, making->kind, own ? own : maker->house.language,
+                            context, &making->text);
     mail_context_free(&context);
     if (!error && making->text.fault[0])
         log_event(LOG_WARN, "mail_template_failed", "%s; the built-in text was sent instead",
@@ -181,6 +182,7 @@ static enum err message_seal(struct making *making, struct buf *body)
     error = ERR_NOT_FOUND;
     for (unsigned kind = 0; kind < MAIL_KEY_KINDS && error; kind++) {
         struct mail_key key = {.kind = (enum mail_key_kind)kind,
+                               .cipher = making->keys.smime_cbc ? MAIL_CIPHER_CBC : MAIL_CIPHER_GCM,
                                .text = making->keys.of[kind].text};
         if (!key.text.data) continue;
         making->fault_kind = key.kind;

@@ -30,7 +30,9 @@ static enum err prepare_delivery(struct db *db, struct signup *signup, const str
 {
     struct arena arena CLEANUP(arena_done) = {0};
     struct service *service = signup->operation.service;
-    struct customer_row customer = {.id = signup->customer_id, .external_id = signup->external_id};
+    struct customer_row customer = {.id = signup->customer_id,
+                                    .external_id = signup->external_id,
+                                    .language = signup->language};
     struct customer_keys keys = {0};
     bool changed[MAIL_KEY_KINDS];
     enum err error =
@@ -150,6 +152,7 @@ static enum err insert_customer(struct db *db, struct signup *signup, struct cus
     *row = (struct customer_row){.id = signup->customer_id,
                                  .external_id = signup->external_id,
                                  .metadata = signup->metadata ? signup->metadata : "{}",
+                                 .language = signup->language,
                                  .created_at = operation->now_ms,
                                  .updated_at = operation->now_ms};
     enum err error = customer_seal(operation->service->keyring, signup->email, signup->name,

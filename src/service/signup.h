@@ -15,6 +15,7 @@ struct signup {
     const char *name;      /* NULL: none */
     const char *reference; /* NULL: none */
     const char *metadata;  /* JSON; NULL: {} */
+    const char *language;  /* of mails; NULL: that of mail.language */
     struct encryption encryption;
     bool with_key;
     struct key_settings key;

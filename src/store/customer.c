@@ -10,7 +10,8 @@
 
 #define COLUMNS_FROM                                                                               \
     "SELECT id, external_id, email_sealed, email_index, name_sealed, metadata, created_at,"        \
-    " updated_at, openpgp_fingerprint IS NOT NULL OR smime_fingerprint IS NOT NULL FROM customer"
+    " updated_at, openpgp_fingerprint IS NOT NULL OR smime_fingerprint IS NOT NULL, language"      \
+    " FROM customer"
 #define COLUMNS     COLUMNS_FROM " WHERE "
 #define BY_ID       COLUMNS "id = ? AND deleted_at IS NULL"
 #define BY_EXTERNAL COLUMNS "external_id = ? AND deleted_at IS NULL"
@@ -24,12 +25,13 @@ enum err customer_insert(struct db *db, const struct customer_row *row)
 {
     static const char sql[] =
         "INSERT INTO customer (id, external_id, email_sealed, email_index, name_sealed, metadata,"
-        " created_at, updated_at) VALUES (?,?,?,?,?,?,?,?)";
+        " created_at, updated_at, language) VALUES (?,?,?,?,?,?,?,?,?)";
     return db_execute(db, sql,
                       DB_VALUES(db_u64(row->id), db_text(row->external_id),
                                 optional_bytes(row->email_sealed), optional_bytes(row->email_index),
                                 optional_bytes(row->name_sealed), db_text(row->metadata),
-                                db_i64(row->created_at), db_i64(row->updated_at)),
+                                db_i64(row->created_at), db_i64(row->updated_at),
+                                db_text(row->language)),
                       NULL);
 }
 
@@ -53,6 +55,7 @@ static enum err row_take(const struct db_rows *rows, struct arena *arena, struct
         .created_at = db_get_i64(rows, 6),
         .updated_at = db_get_i64(rows, 7),
         .encrypts = db_get_i64(rows, 8) != 0,
+        .language = db_get_text(rows, 9, arena),
     };
     bool whole = row->metadata && copy_bytes(rows, 2, arena, &row->email_sealed) &&
                  copy_bytes(rows, 3, arena, &row->email_index) &&
@@ -143,11 +146,12 @@ enum err customer_find(struct db *db, const struct customer_name *name, struct a
 enum err customer_update(struct db *db, const struct customer_row *row)
 {
     static const char sql[] = "UPDATE customer SET email_sealed = ?, email_index = ?,"
-                              " name_sealed = ?, metadata = ?, updated_at = ? WHERE id = ?";
+                              " name_sealed = ?, metadata = ?, updated_at = ?, language = ?"
+                              " WHERE id = ?";
     return db_execute(db, sql,
                       DB_VALUES(optional_bytes(row->email_sealed), optional_bytes(row->email_index),
                                 optional_bytes(row->name_sealed), db_text(row->metadata),
-                                db_i64(row->updated_at), db_u64(row->id)),
+                                db_i64(row->updated_at), db_text(row->language), db_u64(row->id)),
                       NULL);
 }
 
@@ -157,7 +161,7 @@ enum err customer_erase(struct db *db, uint64_t id, int64_t now_ms)
         "UPDATE customer SET external_id = NULL, email_sealed = NULL, email_index = NULL,"
         " name_sealed = NULL, openpgp_sealed = NULL, openpgp_fingerprint = NULL,"
         " openpgp_ends_at = NULL, smime_sealed = NULL, smime_fingerprint = NULL,"
-        " smime_ends_at = NULL, encryption_tell_at = NULL, metadata = '{}',"
+        " smime_ends_at = NULL, encryption_tell_at = NULL, metadata = '{}', language = NULL,"
         " updated_at = ?, deleted_at = ? WHERE id = ?";
     static const char entitlement[] = "UPDATE entitlement SET reference = NULL,"
                                       " resolved_reference = NULL, look_at = NULL, updated_at = ?"

@@ -25,6 +25,7 @@ struct customer_row {
     struct span email_index;  /* 16 bytes */
     struct span name_sealed;
     const char *metadata; /* JSON object */
+    const char *language; /* of mails, a tag; NULL: that of mail.language */
     bool encrypts;        /* has a key or certificate for encrypted mail; read only */
     int64_t created_at, updated_at;
 };
@@ -54,7 +55,7 @@ MUST_USE enum err customer_try_lock(struct db *db, const uint64_t *ids, size_t c
 /* Without a lock. ERR_NOT_FOUND. */
 MUST_USE enum err customer_find(struct db *db, const struct customer_name *name,
                                 struct arena *arena, struct customer_row *row);
-/* Writes e-mail, name, metadata and updated_at. */
+/* Writes e-mail, name, metadata, language and updated_at. */
 MUST_USE enum err customer_update(struct db *db, const struct customer_row *row);
 /* Erases what is personal, in the customer and its keys, frees external id and payment reference,
  * and revokes the keys that are not revoked yet. */

@@ -27,7 +27,7 @@ static enum err key_open(const struct keyring *keyring, uint64_t id, unsigned ki
     return text->data ? ERR_OK : ERR_NO_MEMORY;
 }
 
-/* The columns from `column` on: fingerprint and end of the one, then of the other. */
+/* The columns from `column` on: fingerprint and end of the one, then of the other, and the form. */
 static void ends_read(const struct db_rows *rows, size_t column, struct arena *arena,
                       struct customer_keys *keys)
 {
@@ -35,6 +35,7 @@ static void ends_read(const struct db_rows *rows, size_t column, struct arena *a
         keys->of[kind].fingerprint = db_get_text(rows, column + 2 * kind, arena);
         keys->of[kind].ends_at = db_get_i64(rows, column + 2 * kind + 1);
     }
+    keys->smime_cbc = db_get_i64(rows, column + 2 * (size_t)MAIL_KEY_KINDS) != 0;
 }
 
 enum err customer_keys_find(struct db *db, const struct keyring *keyring, uint64_t id,
@@ -42,7 +43,8 @@ enum err customer_keys_find(struct db *db, const struct keyring *keyring, uint64
 {
     static const char sql[] =
         "SELECT openpgp_sealed, smime_sealed, openpgp_fingerprint, openpgp_ends_at,"
-        " smime_fingerprint, smime_ends_at FROM customer WHERE id = ? AND deleted_at IS NULL";
+        " smime_fingerprint, smime_ends_at, smime_cbc FROM customer WHERE id = ?"
+        " AND deleted_at IS NULL";
     struct db_rows rows;
     *keys = (struct customer_keys){0};
     enum err error = db_query(db, sql, DB_VALUES(db_u64(id)), &rows);
@@ -60,8 +62,9 @@ enum err customer_keys_find(struct db *db, const struct keyring *keyring, uint64
 enum err customer_keys_ends(struct db *db, uint64_t id, struct arena *arena,
                             struct customer_keys *keys)
 {
-    static const char sql[] = "SELECT openpgp_fingerprint, openpgp_ends_at, smime_fingerprint,"
-                              " smime_ends_at FROM customer WHERE id = ? AND deleted_at IS NULL";
+    static const char sql[] =
+        "SELECT openpgp_fingerprint, openpgp_ends_at, smime_fingerprint,"
+        " smime_ends_at, smime_cbc FROM customer WHERE id = ? AND deleted_at IS NULL";
     struct db_rows rows;
     *keys = (struct customer_keys){0};
     enum err error = db_query(db, sql, DB_VALUES(db_u64(id)), &rows);
@@ -88,8 +91,8 @@ enum err customer_keys_update(struct db *db, const struct keyring *keyring, uint
 {
     static const char sql[] =
         "UPDATE customer SET openpgp_sealed = ?, smime_sealed = ?, openpgp_fingerprint = ?,"
-        " openpgp_ends_at = ?, smime_fingerprint = ?, smime_ends_at = ?, encryption_tell_at = ?"
-        " WHERE id = ?";
+        " openpgp_ends_at = ?, smime_fingerprint = ?, smime_ends_at = ?, encryption_tell_at = ?,"
+        " smime_cbc = ? WHERE id = ?";
     struct buf sealed[MAIL_KEY_KINDS] = {{0}};
     struct db_value texts[MAIL_KEY_KINDS], ends[MAIL_KEY_KINDS];
     enum err error = ERR_OK;
@@ -107,7 +110,7 @@ enum err customer_keys_update(struct db *db, const struct keyring *keyring, uint
                            DB_VALUES(texts[MAIL_KEY_OPENPGP], texts[MAIL_KEY_SMIME],
                                      db_text(openpgp->fingerprint), ends[MAIL_KEY_OPENPGP],
                                      db_text(smime->fingerprint), ends[MAIL_KEY_SMIME],
-                                     next_tell(keys, 0), db_u64(id)),
+                                     next_tell(keys, 0), db_i64(keys->smime_cbc), db_u64(id)),
                            NULL);
     for (unsigned kind = 0; kind < MAIL_KEY_KINDS; kind++)
         buf_done(&sealed[kind]);

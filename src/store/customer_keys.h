@@ -10,6 +10,7 @@
 #include "base/span.h"
 #include "crypto/mail_key.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct db;
@@ -27,6 +28,7 @@ struct customer_key {
 };
 struct customer_keys {
     struct customer_key of[MAIL_KEY_KINDS]; /* by enum mail_key_kind */
+    bool smime_cbc;                         /* S/MIME is to be AES-256-CBC, for older readers */
 };
 
 /* Without a lock. ERR_NOT_FOUND: no such customer. ERR_CRYPTO: a key cannot be opened. */

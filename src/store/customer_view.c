@@ -31,6 +31,8 @@ enum column {
     C_LATER_TIER,
     C_LATER_AT,
     C_PAID_TIER,
+    C_LANGUAGE,
+    C_SMIME_CBC,
     C_KEYS, /* fingerprint and end, of each kind */
 };
 
@@ -60,6 +62,8 @@ static enum err view_fill(const struct db_rows *rows, const struct keyring *keyr
         .id = db_get_u64(rows, C_ID),
         .external_id = db_get_text(rows, C_EXTERNAL, arena),
         .metadata = db_get_text(rows, C_METADATA, arena),
+        .language = db_get_text(rows, C_LANGUAGE, arena),
+        .keys.smime_cbc = db_get_i64(rows, C_SMIME_CBC) != 0,
         .created_at = db_get_i64(rows, C_CREATED),
         .entitlement = {.customer_id = db_get_u64(rows, C_ID),
                         .tier = db_get_text(rows, C_TIER, arena),
@@ -96,7 +100,7 @@ static enum err view_fill(const struct db_rows *rows, const struct keyring *keyr
     " c.id, c.external_id, c.email_sealed, c.name_sealed, c.metadata, c.created_at,"               \
     " e.tier, e.provider, e.reference, e.status, e.period_start, e.period_end, e.grace_until,"     \
     " t.monthly_quota, e.anchor, e.kept_start, e.kept_until, e.payment_status, e.later_tier,"      \
-    " e.later_at, e.paid_tier,"                                                                    \
+    " e.later_at, e.paid_tier, c.language, c.smime_cbc,"                                           \
     " c.openpgp_fingerprint, c.openpgp_ends_at, c.smime_fingerprint, c.smime_ends_at"              \
     " FROM customer c"                                                                             \
     " JOIN entitlement e ON e.customer_id = c.id JOIN tier t ON t.slug = e.tier"                   \

@@ -14,8 +14,8 @@ struct keyring;
 struct customer_view {
     uint64_t id;
     const char *external_id, *email, *name; /* NULL: none */
-    const char *metadata;
-    struct customer_keys keys; /* fingerprints and ends alone */
+    const char *metadata, *language;        /* language NULL: none of its own */
+    struct customer_keys keys;              /* all but their texts */
     int64_t created_at;
     struct entitlement_row entitlement;
     bool has_quota;

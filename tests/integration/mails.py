@@ -104,6 +104,16 @@ class Smime:
              "extendedKeyUsage=emailProtection", *words], check=True, capture_output=True, timeout=60)
         self.public = self.certificate.read_text()
 
+    def structure(self, data):
+        """What openssl prints of the message that is encrypted."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            done = subprocess.run(["openssl", "cms", "-cmsout", "-print", "-noout", "-in", file.name],
+                                  capture_output=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def read(self, data):
         with tempfile.NamedTemporaryFile() as file:
             file.write(data)

@@ -173,6 +173,42 @@ def test_keys_that_cannot_be_encrypted_to_are_refused_by_name(cluster, gpg, smim
                 assert error["location"] == f"body.{name}" and words in error["message"], error
 
 
+def form_of(raw):
+    mail = mails.parse(raw)
+    assert mail.get_content_type() == "application/pkcs7-mime"
+    return mail["Content-Type"].params["smime-type"]
+
+
+def test_smime_for_readers_without_gcm(cluster, smime):
+    node, to = cluster.nodes[0], address()
+    made = node.signup("free", email=to, deliver="email", smime_certificate=smime.public, smime_cipher="cbc")
+    customer, key = made["customer"]["id"], made["key"]["id"]
+    assert made["customer"]["smime_cipher"] == "cbc"
+    raw = newest(cluster, to, 1)
+    assert form_of(raw) == "enveloped-data"
+    structure = smime.structure(raw)
+    assert b"aes-256-cbc" in structure and b"gcm" not in structure
+    assert code_of(node, mails.secret_of(mails.text_of(smime.read(raw)))) == "VALID"
+    # Notices too; and what the outbox renders later.
+    node.must("POST", f"/v1/keys/{key}/rotate", {"deliver": "email"})
+    assert form_of(newest(cluster, to, 2)) == "enveloped-data"
+    # Back again: told in the form before, as another key would be.
+    changed = node.must("PATCH", f"/v1/customers/{customer}", {"smime_cipher": "gcm"})
+    assert changed["smime_cipher"] == "gcm" and changed["smime_certificate"]
+    raw = newest(cluster, to, 3)
+    assert form_of(raw) == "enveloped-data" and "S/MIME" in mails.text_of(smime.read(raw))
+    node.must("POST", f"/v1/keys/{key}/revoke")
+    raw = newest(cluster, to, 4)
+    assert form_of(raw) == "authEnveloped-data" and b"aes-256-gcm" in smime.structure(raw)
+    assert "revoked" in mails.text_of(smime.read(raw))
+    # It is kept without a certificate, and nobody is told of it.
+    plain = node.signup("free")["customer"]
+    assert plain["smime_cipher"] == "gcm"
+    assert node.must("PATCH", f"/v1/customers/{plain['id']}", {"smime_cipher": "cbc"})["smime_cipher"] == "cbc"
+    for wrong in ("aes", None, 5):
+        assert node.call("PATCH", f"/v1/customers/{customer}", {"smime_cipher": wrong}).status == 422
+
+
 def test_a_changed_contact_is_told_to_the_old_address(cluster, gpg):
     node, old, new = cluster.nodes[0], address(), address()
     made = node.signup("free", email=old)

@@ -93,7 +93,7 @@ def path_of(path, fresh):
     kind = path.split("/")[2] if path.startswith("/v1/") else ""
     value = {"keys": fresh["key"], "customers": fresh["customer"], "tokens": fresh["token"],
              "notifications": fresh["notification"], "alerts": fresh["alert"]}.get(kind)
-    return path.replace("{id}", value or "").replace("{slug}", "documented")
+    return path.replace("{kind}", "rotated").replace("{id}", value or "").replace("{slug}", "documented")
 
 
 def body_of(operation, fresh):

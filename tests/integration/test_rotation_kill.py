@@ -17,7 +17,6 @@ REVEAL = b"FROM customer WHERE id = ? AND deleted_at IS NULL FOR UPDATE"
 BOTH = ("one", "two")  # one is killed, the other serves the observer
 
 
-
 @pytest.fixture
 def setting(build_directory, request):
     with started(build_directory, request.param, names=BOTH) as begun:
