@@ -138,6 +138,13 @@ static int by_usage(const void *a, const void *b)
     return COMPARE(x->period_start, y->period_start);
 }
 
+static int by_hour(const void *a, const void *b)
+{
+    const struct journal_entry *x = *(struct journal_entry *const *)a;
+    const struct journal_entry *y = *(struct journal_entry *const *)b;
+    return COMPARE(x->hour, y->hour);
+}
+
 static int by_secret(const void *a, const void *b)
 {
     const struct journal_entry *x = *(struct journal_entry *const *)a;
@@ -322,6 +329,38 @@ static enum err mark_quotas(struct db *db, struct merge *merge)
     return error;
 }
 
+/* One row an hour for all keys, written last but for the deletes: folds wait here for each other
+ * shortly, holding nothing that another one may still want. */
+static enum err write_totals(struct db *db, struct merge *merge)
+{
+    struct upsert totals = {
+        .db = db,
+        .width = 5,
+        UPSERT("INSERT INTO usage_total (hour, allowed, denied_quota, denied_rate, denied_other)",
+               "(?, ?, ?, ?, ?)",
+               "allowed = allowed + VALUES(allowed), denied_quota = denied_quota + "
+               "VALUES(denied_quota), denied_rate = denied_rate + VALUES(denied_rate), "
+               "denied_other = denied_other + VALUES(denied_other)")};
+    enum err error = ERR_OK;
+    qsort(merge->order, merge->count, sizeof(void *), by_hour);
+    for (size_t i = 0; i < merge->count && !error;) {
+        const struct journal_entry *first = merge->order[i];
+        int64_t sums[4] = {0};
+        for (; i < merge->count && merge->order[i]->hour == first->hour; i++) {
+            const struct journal_entry *entry = merge->order[i];
+            int64_t sign = entry->flags & JOURNAL_TAKEN_BACK ? -1 : 1;
+            sums[0] += sign * entry->allowed;
+            sums[1] += sign * entry->denied_quota;
+            sums[2] += sign * entry->denied_rate;
+            sums[3] += sign * entry->denied_other;
+        }
+        error = upsert_add(&totals,
+                           (struct db_value[]){db_i64(first->hour), db_i64(sums[0]),
+                                               db_i64(sums[1]), db_i64(sums[2]), db_i64(sums[3])});
+    }
+    return error ? error : upsert_flush(&totals);
+}
+
 struct folding {
     uint64_t folded, newest; /* before, after */
     uint64_t rows;           /* rows read, the marked one of the last fold included */
@@ -395,6 +434,7 @@ static enum err fold_run(struct db *db, const struct fold_owner *owner, int64_t 
     if (!error) error = write_activity(db, merge);
     if (!error) error = write_last_used(db, merge);
     if (!error) error = mark_quotas(db, merge);
+    if (!error) error = write_totals(db, merge);
     if (!error) error = journal_delete(db, owner, folding);
     return error;
 }
