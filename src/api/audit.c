@@ -50,7 +50,7 @@ static void audit_write(struct reading *reading, struct buf *out)
 
 struct verdict handle_audit_list(struct http_request *request)
 {
-    static const char *const names[] = {"customer_id", "action", NULL};
+    static const char *const names[] = {"customer_id", "action", "subject", NULL};
     struct problem problem = {0};
     struct customer_ref ref = {0};
     struct audit_reading *audit = ARENA_NEW(&request->arena, struct audit_reading);
@@ -61,10 +61,15 @@ struct verdict handle_audit_list(struct http_request *request)
         problem_add_field(&problem, "query.customer_id", "must be a customer's id or external_id");
         return problem_reply(request, &problem);
     }
+    if (customer.data && query_text(request, "subject").data) {
+        problem_add_field(&problem, "query.subject", "cannot be combined with customer_id");
+        return problem_reply(request, &problem);
+    }
     audit->filter = (struct audit_filter){.before = audit->page.before,
                                           .customer_id = ref.id,
                                           .external_id = ref.external_id,
                                           .action = query_text(request, "action"),
+                                          .subject = query_text(request, "subject"),
                                           .limit = audit->page.limit + 1};
     audit->reading.run = audit_run;
     audit->reading.write = audit_write;

@@ -42,7 +42,10 @@ enum err audit_list(struct db *db, const struct audit_filter *filter, struct are
     struct audit_entry_row *list = arena_alloc(arena, (filter->limit + 1) * sizeof *list);
     if (!list) return ERR_NO_MEMORY;
     enum err error;
-    if (filter->customer_id)
+    if (filter->subject.length)
+        error = db_query(db, AUDIT_COLUMNS "WHERE a.subject = ? AND " AUDIT_TAIL,
+                         DB_VALUES(db_span(filter->subject), before, action, action, limit), &rows);
+    else if (filter->customer_id)
         error =
             db_query(db, AUDIT_COLUMNS "WHERE a.customer_id = ? AND " AUDIT_TAIL,
                      DB_VALUES(db_u64(filter->customer_id), before, action, action, limit), &rows);

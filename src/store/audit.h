@@ -21,6 +21,7 @@ struct audit_filter {
     uint64_t customer_id;
     struct span external_id; /* used when customer_id is 0 and it is not empty */
     struct span action;      /* empty: any */
+    struct span subject;     /* the same: "key_…"; without a customer */
     size_t limit;
 };
 /* Newest first, in the arena. */
