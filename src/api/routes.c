@@ -192,6 +192,21 @@ static struct verdict call_run(struct http_request *request)
     return idempotency_run(request, handler, access->key_min);
 }
 
+struct verdict api_inner(struct http_request *request, struct span whose)
+{
+    struct problem problem = {0};
+    struct http_match match = http_route_find(routes, COUNT_OF(routes), request);
+    const struct access *access = match.route ? match.route->context : NULL;
+    if (!access) return problem_reply_not_found(request, "call");
+    if (access->open || !caller_has(caller_of(request), access->any_of)) {
+        enum err denied = problem_set(&problem, 403, "forbidden", "Your role may not do that.");
+        (void)denied;
+        return problem_reply(request, &problem);
+    }
+    if (!access->key_min || !whose.length) return match.route->handler(request);
+    return idempotency_run_link(request, match.route->handler, whose);
+}
+
 struct verdict public_handle(struct http_request *request)
 {
     struct http_match match = http_route_find(routes, COUNT_OF(routes), request);

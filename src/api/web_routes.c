@@ -3,6 +3,7 @@
  * file's name says its content, so that it may be kept for good. */
 #include "api/web_routes.h"
 
+#include "api/admin_routes.h"
 #include "api/auth.h"
 #include "api/dev_mail.h"
 #include "api/portal.h"
@@ -120,6 +121,7 @@ struct verdict web_handle(struct http_request *request, enum web_side side)
     struct http_match match = http_route_find(routes, COUNT_OF(routes), request);
     bool alone = !service->settings->listen.public[0];
     const char *what = side == WEB_ON_API ? "call: see /openapi.json" : "call";
+    if (!match.route && side == WEB_ON_API && admin_has(request)) return admin_handle(request);
     if (!match.route && match.allowed) {
         struct problem problem = {0};
         enum err denied =

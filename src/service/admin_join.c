@@ -132,8 +132,11 @@ static enum err join_run(struct db *db, struct operation *operation)
     if (error == ERR_NOT_FOUND) return link_gone(operation);
     if (!error && invite.admin_id)
         error = password_set(db, join, invite.admin_id, &row);
-    else if (!error)
+    else if (!error && join->email && join->name)
         error = admin_make(db, join, invite.role, &row);
+    else if (!error)
+        return problem_set(&operation->problem, 422, "validation_failed",
+                           "A new admin needs a name and an address.");
     if (error == ERR_NOT_FOUND) return link_gone(operation);
     if (error) return error;
     if (row.disabled_at)

@@ -132,20 +132,30 @@ static bool copy_span(struct arena *arena, struct span *span)
     return span->data != NULL;
 }
 
+static bool release_start(struct reservation *reservation, const struct http_response *response)
+{
+    struct arena *arena = &reservation->request->arena;
+    if (response->status < 300) return false;
+    struct http_response *copy = ARENA_NEW(arena, struct http_response);
+    if (!copy) return false;
+    *copy = *response;
+    if (!copy_span(arena, &copy->headers) || !copy_span(arena, &copy->body)) return false;
+    reservation->held = copy;
+    reservation->job = (struct db_job){.run = release_run, .done = release_done};
+    return db_submit(reservation->service->readers, &reservation->job) == ERR_OK;
+}
+
 /* http_request.hold: a success was kept in its own transaction; any other answer waits until its
  * reservation is released. */
 static bool hold(struct http_request *request, const struct http_response *response)
 {
     struct reservation *reservation = request->hold_context;
-    if (response->status < 300) return false;
-    struct http_response *copy = ARENA_NEW(&request->arena, struct http_response);
-    if (!copy) return false;
-    *copy = *response;
-    if (!copy_span(&request->arena, &copy->headers) || !copy_span(&request->arena, &copy->body))
-        return false;
-    reservation->held = copy;
-    reservation->job = (struct db_job){.run = release_run, .done = release_done};
-    return db_submit(reservation->service->readers, &reservation->job) == ERR_OK;
+    request->hold = reservation->outer_hold;
+    request->hold_context = reservation->outer_context;
+    if (release_start(reservation, response)) return true;
+    if (!request->hold) return false;
+    request->hold = NULL;
+    return reservation->outer_hold(request, response);
 }
 
 /* ---- the frame ---- */
@@ -156,6 +166,8 @@ static void reserve_done(struct db_job *job, enum err error)
     bool reserved = !error && reservation->found.state == IDEMPOTENCY_RESERVED;
     /* With an unknown outcome the row may stand. */
     if (reserved || error == ERR_DB_UNCERTAIN) {
+        reservation->outer_hold = reservation->request->hold;
+        reservation->outer_context = reservation->request->hold_context;
         reservation->request->hold = hold;
         reservation->request->hold_context = reservation;
     }

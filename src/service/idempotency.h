@@ -37,6 +37,9 @@ struct reservation {
     struct db_job job;
     struct arena arena;
     struct http_response *held; /* while the row is being released */
+    /* Who else waits for the answer: it is theirs once the reservation is done with. */
+    bool (*outer_hold)(struct http_request *request, const struct http_response *response);
+    void *outer_context;
 };
 
 /* ERR_FULL, ERR_CLOSED, ERR_FENCED: answer 503, done will not be called. Loop thread. */

@@ -32,7 +32,8 @@ enum err operation_submit(struct operation *operation)
     if (operation->token_id)
         id_format(operation->actor, "tok", operation->token_id);
     else if (!operation->actor[0])
-        text_copy(operation->actor, sizeof operation->actor, "system");
+        text_copy(operation->actor, sizeof operation->actor,
+                  request && request->actor ? request->actor : "system");
     operation->request_id[0] = '\0';
     if (request) {
         struct address client = client_address(request);

@@ -99,7 +99,7 @@ def test_json_has_what_tests_need_and_is_private(dev):
     dev.start()
     path = dev.state / "dev.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert set(dev.info) == {"api", "gateway", "token", "customer_id", "key_id", "key", "pid",
+    assert set(dev.info) == {"api", "gateway", "token", "admin_url", "customer_id", "key_id", "key", "pid",
                              "database_pid", "maildir"}
     assert dev.info["api"] == f"http://{dev.api}" and dev.info["gateway"] == f"http://{dev.gateway}"
     assert dev.info["pid"] == dev.process.pid and is_running(dev.info["database_pid"])

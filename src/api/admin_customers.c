@@ -1,0 +1,169 @@
+/* Customers: the list, the page of one, and what can be done with it. Called by the routing of the
+ * dashboard on the loop thread. What always holds: a paid tier is entered by a payment or an
+ * approval only, as the API's own calls demand. */
+#include "api/admin.h"
+#include "api/admin_chart.h"
+#include "api/admin_key_forms.h"
+#include "api/request.h"
+#include "service/context.h"
+
+#include <string.h>
+
+/* ---- the list ---- */
+
+static void list_finish(struct admin_page *page)
+{
+    static const char *const names[] = {"external_id", "email", "tier"};
+    struct http_request *request = page->request;
+    struct buf filters CLEANUP(buf_done) = {0};
+    json_t *filter = json_object();
+    bool any = false;
+    for (size_t i = 0; i < COUNT_OF(names); i++) {
+        const char *value = admin_query(request, names[i]);
+        any |= *value != '\0';
+        admin_query_put(&filters, names[i], value);
+        int failed = json_object_set_new(filter, names[i], json_string(value));
+        (void)failed;
+    }
+    admin_page_set(page, "filter", filter);
+    admin_page_set(page, "filtered", json_boolean(any));
+    admin_page_set(page, "tier_options",
+                   admin_tier_options(page, "Any tier", admin_query(request, "tier")));
+    admin_more_link(page, "customers", &filters);
+    admin_page_show(page);
+}
+
+struct verdict handle_admin_customers(struct http_request *request)
+{
+    static const char *const names[] = {"external_id", "email", "tier", "cursor"};
+    struct buf query = {0};
+    struct admin_page *page = admin_page_new(request, "admin_customers", "Customers", "customers");
+    if (!page) return web_reply_error(request, ERR_NO_MEMORY, NULL);
+    buf_add_text(&query, "limit=25");
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        admin_query_put(&query, names[i], admin_query(request, names[i]));
+    admin_page_part(page, "customers", "/v1/customers", admin_text(request, &query));
+    admin_page_part(page, "tiers", "/v1/tiers", "limit=200");
+    page->finish = list_finish;
+    return admin_page_run(page);
+}
+
+/* ---- one ---- */
+
+static const char *id_of(struct http_request *request)
+{
+    struct span id = path_text(request, 0);
+    uint64_t number = 0;
+    if (!id_parse(id, "cus", &number)) return "none";
+    return arena_copy(&request->arena, id);
+}
+
+static json_t *share_of(const json_t *quota)
+{
+    json_int_t limit = json_integer_value(json_object_get(quota, "limit"));
+    json_int_t used = json_integer_value(json_object_get(quota, "used"));
+    json_int_t share = limit > 0 ? used * 100 / limit : 0;
+    if (share > 100) share = 100;
+    return json_pack("{s:I, s:s}", "share", share, "level",
+                     share >= 100  ? "bad"
+                     : share >= 80 ? "warn"
+                                   : "");
+}
+
+static void customer_finish(struct admin_page *page)
+{
+    struct http_request *request = page->request;
+    struct admin_range range = admin_range_read(request);
+    const json_t *customer = json_object_get(page->context, "customer");
+    const json_t *usage = json_object_get(page->context, "usage");
+    const json_t *sent =
+        json_object_get(page->context, "sent") ? json_object_get(page->context, "form") : NULL;
+    const char *tier = json_string_value(json_object_get(sent ? sent : customer, "tier"));
+    const char *name = json_string_value(json_object_get(customer, "external_id"));
+    const char *title = name ? arena_copy(&request->arena, span_text(name)) : NULL;
+    page->web.title = title ? title : "Customer";
+    admin_page_set(page, "chart", admin_chart_make(json_object_get(usage, "data"), &range));
+    admin_page_set(page, "tier_options", admin_tier_options(page, NULL, tier ? tier : ""));
+    admin_page_set(page, "meter", share_of(json_object_get(customer, "quota")));
+    if (!sent)
+        admin_page_set(page, "form",
+                       json_pack("{s:O?, s:O?}", "email", json_object_get(customer, "email"),
+                                 "name", json_object_get(customer, "name")));
+    admin_page_show(page);
+}
+
+static struct admin_page *customer_page(struct http_request *request)
+{
+    struct arena *arena = &request->arena;
+    struct admin_range range = admin_range_read(request);
+    const char *id = id_of(request);
+    struct admin_page *page = admin_page_new(request, "admin_customer", "Customer", "customers");
+    if (!page || !id) return NULL;
+    admin_page_part(page, "customer", arena_printf(arena, "/v1/customers/%s", id), NULL);
+    admin_page_part(page, "keys", "/v1/keys", arena_printf(arena, "customer_id=%s&limit=50", id));
+    admin_page_part(page, "usage", arena_printf(arena, "/v1/customers/%s/usage", id),
+                    admin_range_query(request, &range));
+    admin_page_part(page, "notices", "/v1/notifications",
+                    arena_printf(arena, "customer_id=%s&limit=8", id));
+    admin_page_part(page, "audit", "/v1/audit", arena_printf(arena, "customer_id=%s&limit=8", id));
+    admin_page_part(page, "tiers", "/v1/tiers", "limit=200");
+    page->finish = customer_finish;
+    return page;
+}
+
+struct verdict handle_admin_customer(struct http_request *request)
+{
+    struct admin_page *page = customer_page(request);
+    return page ? admin_page_run(page) : web_reply_error(request, ERR_NO_MEMORY, NULL);
+}
+
+/* ---- what is done with it ---- */
+
+/* NULL: *verdict is the answer. */
+static struct admin_action *act_new(struct http_request *request, const char *name,
+                                    const char *done, struct verdict *verdict)
+{
+    struct admin_action *action = admin_action_new(request, verdict);
+    if (!action) return NULL;
+    action->page = customer_page;
+    action->name = name;
+    action->to = arena_printf(&request->arena, "admin/customers/%s?done=%s", id_of(request), done);
+    return action;
+}
+
+static const char *customer_path(struct http_request *request, const char *verb)
+{
+    return arena_printf(&request->arena, "/v1/customers/%s%s", id_of(request), verb);
+}
+
+struct verdict handle_admin_customer_edit(struct http_request *request)
+{
+    struct verdict verdict;
+    struct admin_action *action = act_new(request, "edit", "saved", &verdict);
+    if (!action) return verdict;
+    return admin_action_call(action, HTTP_M_PATCH, customer_path(request, ""),
+                             json_pack("{s:s, s:o}", "email", web_form_text(&action->form, "email"),
+                                       "name", admin_field_or_null(action, "name")));
+}
+
+struct verdict handle_admin_customer_tier(struct http_request *request)
+{
+    struct verdict verdict;
+    struct admin_action *action = act_new(request, "tier", "saved", &verdict);
+    if (!action) return verdict;
+    return admin_action_call(action, HTTP_M_PATCH, customer_path(request, ""),
+                             json_pack("{s:s}", "tier", web_form_text(&action->form, "tier")));
+}
+
+struct verdict handle_admin_customer_approve(struct http_request *request)
+{
+    struct verdict verdict;
+    struct admin_action *action = act_new(request, "approve", "approved", &verdict);
+    if (!action) return verdict;
+    const char *until =
+        arena_printf(&request->arena, "%.40sT23:59:59Z", web_form_text(&action->form, "until_on"));
+    return admin_action_call(
+        action, HTTP_M_POST, customer_path(request, "/payment-approvals"),
+        json_pack("{s:s, s:s, s:s}", "tier", web_form_text(&action->form, "tier"), "until",
+                  until ? until : "", "note", web_form_text(&action->form, "note")));
+}

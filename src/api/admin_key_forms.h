@@ -1,0 +1,18 @@
+/* What the pages of keys share (api/admin_keys.c, api/admin_key_forms.c). Loop thread. */
+#ifndef KEYMETER_API_ADMIN_KEY_FORMS_H
+#define KEYMETER_API_ADMIN_KEY_FORMS_H
+
+#include "api/admin_action.h"
+
+/* The page of the key in the path, not yet run; NULL: no memory. */
+struct admin_page *admin_key_page(struct http_request *request);
+/* Options of a choice of tiers by the part "tiers"; `any` NULL: none for all. */
+json_t *admin_tier_options(const struct admin_page *page, const char *any, const char *selected);
+/* Sets "more", the query of the rest of the list in the part, and "later": it is not the first
+ * page. */
+void admin_more_link(struct admin_page *page, const char *part, struct buf *filters);
+/* For admin_action.shows: the page that shows the answer's secret once. Without a secret it leaves
+ * to `to`. */
+void admin_secret_show(struct admin_action *action);
+
+#endif

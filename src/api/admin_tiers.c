@@ -1,0 +1,197 @@
+/* Tiers: the list, and a form for each. Called by the routing of the dashboard on the loop thread.
+ * What always holds: what is saved is what was shown, with the fields of the form put over it; the
+ * form says how many keys and customers a change reaches. */
+#include "api/admin.h"
+#include "api/admin_key_forms.h"
+#include "api/request.h"
+#include "core/rate_limit.h"
+#include "io/db_pool.h"
+#include "service/context.h"
+#include "store/overview.h"
+
+#include <string.h>
+
+enum { SLUG_MAX = 40 };
+
+struct verdict handle_admin_tiers(struct http_request *request)
+{
+    struct admin_page *page = admin_page_new(request, "admin_tiers", "Tiers", "tiers");
+    if (!page) return web_reply_error(request, ERR_NO_MEMORY, NULL);
+    admin_page_part(page, "tiers", "/v1/tiers", "limit=200");
+    return admin_page_run(page);
+}
+
+/* The slug in the path, or one that no tier has. */
+static const char *slug_of(struct http_request *request)
+{
+    struct span text = path_text(request, 0);
+    bool plain = text.length > 0 && text.length <= SLUG_MAX;
+    for (size_t i = 0; plain && i < text.length; i++) {
+        char c = text.data[i];
+        plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    }
+    return plain ? arena_copy(&request->arena, text) : "-";
+}
+
+/* ---- the form ---- */
+
+struct reach {
+    struct db_job job;
+    struct admin_page *page;
+    const char *slug;
+    uint64_t customers;
+};
+
+static enum err reach_run(struct db *db, struct db_job *job)
+{
+    struct reach *reach = CONTAINER_OF(job, struct reach, job);
+    return overview_tier(db, reach->slug, &reach->customers);
+}
+
+static void reach_done(struct db_job *job, enum err error)
+{
+    struct reach *reach = CONTAINER_OF(job, struct reach, job);
+    struct admin_page *page = reach->page;
+    json_t *counts = json_pack("{s:I}", "customers", (json_int_t)reach->customers);
+    admin_page_words(counts);
+    if (error)
+        json_decref(counts);
+    else
+        admin_page_set(page, "reach", counts);
+    admin_page_show(page);
+}
+
+static json_t *rows_of(const json_t *tier, const json_t *sent)
+{
+    json_t *rows = json_array();
+    for (unsigned i = 0; rows && i < 4; i++) {
+        const json_t *limit = json_array_get(json_object_get(tier, "rate_limits"), i);
+        char names[3][24];
+        snprintf(names[0], sizeof names[0], "limit_name_%u", i + 1);
+        snprintf(names[1], sizeof names[1], "limit_%u", i + 1);
+        snprintf(names[2], sizeof names[2], "window_%u", i + 1);
+        json_t *row = json_pack(
+            "{s:i, s:O?, s:O?, s:O?}", "n", (int)i + 1, "name",
+            sent ? json_object_get(sent, names[0]) : json_object_get(limit, "name"), "limit",
+            sent ? json_object_get(sent, names[1]) : json_object_get(limit, "limit"), "window",
+            sent ? json_object_get(sent, names[2]) : json_object_get(limit, "window_seconds"));
+        if (json_array_append_new(rows, row)) break;
+    }
+    return rows;
+}
+
+static json_t *words_of(const json_t *list)
+{
+    struct buf text CLEANUP(buf_done) = {0};
+    size_t index;
+    json_t *element;
+    json_array_foreach(list, index, element)
+        buf_printf(&text, "%s%s", index ? ", " : "", json_string_value(element));
+    return text.failed || !text.data ? json_string("") : json_stringn(text.data, text.length);
+}
+
+static void choice_set(struct admin_page *page, const char *name, const char *const *words,
+                       const json_t *form)
+{
+    const char *value = json_string_value(json_object_get(form, name));
+    char list[40];
+    snprintf(list, sizeof list, "%s_options", name);
+    admin_page_set(page, list, admin_options(words, value));
+}
+
+static void tier_finish(struct admin_page *page)
+{
+    static const char *const overages[] = {"block", "refused", "allow", "allowed, and counted",
+                                           NULL};
+    static const char *const unclaimed[] = {"keep", "the old secret goes on, with an alert",
+                                            "retire", "the old secret is retired", NULL};
+    static const char *const lapses[] = {"suspend", "the keys are suspended", "free",
+                                         "the customer goes to the free tier", NULL};
+    static const char *const acks[] = {"commit", "after the call is durable", "memory",
+                                       "from memory, faster; a crash may lose the last calls",
+                                       NULL};
+    struct http_request *request = page->request;
+    json_t *tier = json_object_get(page->context, "tier");
+    json_t *sent =
+        json_object_get(page->context, "sent") ? json_object_get(page->context, "form") : NULL;
+    if (!sent) {
+        json_t *form = json_copy(tier);
+        int failed = json_object_set_new(form, "permissions",
+                                         words_of(json_object_get(tier, "permissions"))) |
+                     json_object_set_new(form, "price_references",
+                                         words_of(json_object_get(tier, "price_references")));
+        (void)failed;
+        admin_page_set(page, "form", form);
+    }
+    const json_t *form = json_object_get(page->context, "form");
+    admin_page_set(page, "limit_rows", rows_of(tier, sent));
+    choice_set(page, "overage", overages, form);
+    choice_set(page, "on_unclaimed", unclaimed, form);
+    choice_set(page, "on_lapse", lapses, form);
+    choice_set(page, "ack", acks, form);
+    const char *name = json_string_value(json_object_get(tier, "name"));
+    const char *title = name ? arena_copy(&request->arena, span_text(name)) : NULL;
+    page->web.title = title ? title : "Tier";
+    struct reach *reach = ARENA_NEW(&request->arena, struct reach);
+    enum err error = ERR_NO_MEMORY;
+    if (reach) {
+        *reach = (struct reach){
+            .job = {.run = reach_run, .done = reach_done}, .page = page, .slug = slug_of(request)};
+        error = db_submit(request_service(request)->readers, &reach->job);
+    }
+    if (error) admin_page_show(page);
+}
+
+static struct admin_page *tier_page(struct http_request *request)
+{
+    struct admin_page *page = admin_page_new(request, "admin_tier", "Tier", "tiers");
+    if (!page) return NULL;
+    admin_page_part(page, "tier", arena_printf(&request->arena, "/v1/tiers/%s", slug_of(request)),
+                    NULL);
+    page->finish = tier_finish;
+    return page;
+}
+
+struct verdict handle_admin_tier(struct http_request *request)
+{
+    struct admin_page *page = tier_page(request);
+    return page ? admin_page_run(page) : web_reply_error(request, ERR_NO_MEMORY, NULL);
+}
+
+/* ---- saving ---- */
+
+static json_t *tier_body(struct admin_action *action)
+{
+    static const char *const texts[] = {"name",         "overage",  "label",
+                                        "on_unclaimed", "on_lapse", "ack"};
+    static const char *const numbers[] = {"monthly_quota",   "max_keys",      "rotation_days",
+                                          "notice_days",     "grace_seconds", "hard_stop_days",
+                                          "max_overlap_days"};
+    static const char *const lists[] = {"permissions", "price_references"};
+    json_t *body = json_object();
+    int failed = 0;
+    for (size_t i = 0; i < COUNT_OF(texts); i++)
+        failed |= json_object_set_new(body, texts[i],
+                                      json_string(web_form_text(&action->form, texts[i])));
+    for (size_t i = 0; i < COUNT_OF(numbers); i++)
+        failed |= json_object_set_new(body, numbers[i], admin_field_number(action, numbers[i]));
+    for (size_t i = 0; i < COUNT_OF(lists); i++)
+        failed |= json_object_set_new(body, lists[i], admin_field_list(action, lists[i]));
+    failed |= json_object_set_new(body, "rate_limits", admin_limits_read(action));
+    failed |= json_object_set_new(body, "requires_payment",
+                                  json_boolean(web_form_box(&action->form, "requires_payment")));
+    (void)failed; /* then the call says what it lacks */
+    return body;
+}
+
+struct verdict handle_admin_tier_save(struct http_request *request)
+{
+    struct verdict verdict;
+    struct admin_action *action = admin_action_new(request, &verdict);
+    if (!action) return verdict;
+    const char *slug = slug_of(request);
+    action->page = tier_page;
+    action->to = arena_printf(&request->arena, "admin/tiers/%s?done=saved", slug);
+    return admin_action_call(
+        action, HTTP_M_PUT, arena_printf(&request->arena, "/v1/tiers/%s", slug), tier_body(action));
+}

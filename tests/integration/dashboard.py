@@ -1,0 +1,89 @@
+"""The dashboard without a browser: an admin who follows links and sends forms, as HTML has them."""
+
+import html
+import re
+import secrets
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from daemon import request
+
+PASSWORD = "nine purple bicycles"
+
+
+class Page:
+    def __init__(self, answer, path):
+        self.status, self.headers, self.path = answer.status, answer.headers, path
+        self.body = answer.body.decode()
+
+    @property
+    def text(self):
+        """What is shown, without tags."""
+        shown = re.sub(r"(?s)<(script|style|svg|head)\b.*?</\1>", " ", self.body)
+        return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]*>", " ", shown)))
+
+    def hidden(self, name):
+        found = re.search(f'name="{name}" value="([^"]*)"', self.body)
+        return html.unescape(found[1]) if found else None
+
+    def __repr__(self):
+        return f"<{self.status} {self.path} {self.text[:400]}>"
+
+
+class Admin:
+    """Somebody at the dashboard; nobody until they have joined or signed in."""
+
+    def __init__(self, node):
+        self.node, self.cookies = node, {}
+
+    def send(self, method, path, fields=None, **headers):
+        """One request, without following where it leads."""
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        headers.setdefault("Accept", "text/html")
+        body = None
+        if fields is not None:
+            body = urlencode(fields, doseq=True).encode()
+            headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
+        answer = request(self.node.api, method, path, body, headers)
+        for line in answer.headers.get_all("Set-Cookie") or []:
+            name, value = line.split(";")[0].split("=", 1)
+            self.cookies[name] = value
+            if not value:
+                del self.cookies[name]
+        return Page(answer, path)
+
+    def follow(self, page):
+        while page.status == 303:
+            to = urlsplit(urljoin(f"http://x{page.path}", page.headers["Location"]))
+            page = self.send("GET", to.path + (f"?{to.query}" if to.query else ""))
+        return page
+
+    def get(self, path):
+        return self.follow(self.send("GET", path))
+
+    def post(self, path, fields=None, of=None, **headers):
+        """A form of the page `of` (or the account's), with what is hidden in it."""
+        page = of if isinstance(of, Page) else self.get(of or "/admin/account")
+        hidden = {name: page.hidden(name) for name in ("csrf", "once") if page.hidden(name)}
+        return self.follow(self.send("POST", path, {**hidden, **(fields or {})}, **headers))
+
+    def join(self, link, name="Ada", email=None, password=PASSWORD):
+        self.email = email or f"{secrets.token_hex(6)}@ops.example"
+        return self.follow(self.send("POST", urlsplit(link).path, {
+            "name": name, "email": self.email, "password": password, "password_again": password}))
+
+    def sign_in(self, email, password=PASSWORD):
+        return self.follow(self.send("POST", "/admin/sign-in", {"email": email, "password": password}))
+
+
+def invite(cluster, role="owner"):
+    """The link that the command line prints, at the first node."""
+    link = cluster.run("admin", "invite", "--role", role)
+    return f"http://{cluster.nodes[0].api}{urlsplit(link).path}"
+
+
+def joined(cluster, role="owner", **more):
+    admin = Admin(cluster.nodes[0])
+    page = admin.join(invite(cluster, role), **more)
+    assert page.status == 200 and "Overview" in page.text, page
+    return admin
