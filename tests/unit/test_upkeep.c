@@ -306,6 +306,21 @@ static void what_rotation_leaves_goes_after_90_days(void **unused)
     assert_int_equal(number("SELECT COUNT(*) FROM alert"), 3);
 }
 
+/* With the forms that were sent in them; one without any goes too. */
+static void visits_go_a_day_after_their_end(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        sql("INSERT INTO portal_session (id, customer_id, link_hash, may, created_by, created_at,"
+            " ends_at) VALUES (%d, 1, REPEAT('%c', 32), 0, 't', 1, %lld)",
+            i + 1, 'a' + i, i < 2 ? 1LL : 9000000000000LL);
+    sql("INSERT INTO portal_form (session_id, form) VALUES (1, REPEAT('a', 16)),"
+        " (1, REPEAT('b', 16)), (3, REPEAT('c', 16))");
+    assert_true(run(upkeep_portal) >= 2);
+    assert_int_equal(number("SELECT COUNT(*) FROM portal_session"), 1);
+    assert_int_equal(number("SELECT COUNT(*) FROM portal_form"), 1);
+}
+
 int main(void)
 {
     if (sodium_init() < 0) return 1;
@@ -322,6 +337,7 @@ int main(void)
         TEST(what_rotation_leaves_goes_after_90_days),
         TEST(one_call_deletes_a_bounded_number),
         TEST(a_fenced_node_deletes_nothing),
+        TEST(visits_go_a_day_after_their_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
