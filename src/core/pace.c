@@ -1,11 +1,11 @@
 /* So many in any second. Called by the reconciler on the loop. What always holds: the slot that is
- * next is the oldest, so a window is one look at it. */
+ * next is the oldest, and those under way will take as many from there on; so a call that begins
+ * does so a second after the answer of the one that stands `rate` before it. */
 #include "core/pace.h"
 
 #include <string.h>
 
-/* A little more than a second: on the way some come late, and the next ones not. */
-enum { WINDOW_US = 1050 * 1000 };
+enum { WINDOW_US = 1010 * 1000 }; /* a second, and what clocks differ by */
 
 void pace_init(struct pace *pace, size_t rate)
 {
@@ -13,26 +13,33 @@ void pace_init(struct pace *pace, size_t rate)
     pace->rate = rate < 1 ? 1 : rate > PACE_MAX ? PACE_MAX : rate;
 }
 
-static bool is_past(int64_t begun_us, int64_t now_us)
+static bool is_past(const struct pace *pace, size_t ahead, int64_t now_us)
 {
-    return !begun_us || now_us - begun_us >= WINDOW_US;
+    int64_t ended_us = pace->ended_us[(pace->next + ahead) % pace->rate];
+    return !ended_us || now_us - ended_us >= WINDOW_US;
 }
 
 bool pace_allows(const struct pace *pace, int64_t now_us)
 {
-    return is_past(pace->begun_us[pace->next], now_us);
+    return pace->flying < pace->rate && is_past(pace, pace->flying, now_us);
 }
 
 size_t pace_free(const struct pace *pace, int64_t now_us)
 {
-    size_t count = 0;
-    while (count < pace->rate && is_past(pace->begun_us[(pace->next + count) % pace->rate], now_us))
-        count++;
-    return count;
+    size_t ahead = pace->flying;
+    while (ahead < pace->rate && is_past(pace, ahead, now_us))
+        ahead++;
+    return ahead - pace->flying;
 }
 
-void pace_take(struct pace *pace, int64_t now_us)
+void pace_begin(struct pace *pace)
 {
-    pace->begun_us[pace->next] = now_us;
+    pace->flying++;
+}
+
+void pace_end(struct pace *pace, int64_t now_us)
+{
+    pace->flying--;
+    pace->ended_us[pace->next] = now_us;
     pace->next = (pace->next + 1) % pace->rate;
 }

@@ -1,5 +1,5 @@
-/* So many in any second, exactly: no burst after a rest, as with a bucket. Pure; not shared between
- * threads. */
+/* So many in any second at the other end, whatever the way there takes: what is under way counts,
+ * and each for a second after its answer. Pure; not shared between threads. */
 #ifndef KEYMETER_CORE_PACE_H
 #define KEYMETER_CORE_PACE_H
 
@@ -10,8 +10,8 @@
 enum { PACE_MAX = 1000 };
 
 struct pace {
-    size_t rate, next;
-    int64_t begun_us[PACE_MAX]; /* the last `rate` of them, 0: none */
+    size_t rate, next, flying;
+    int64_t ended_us[PACE_MAX]; /* the last `rate` of them, 0: none */
 };
 
 /* 1 to PACE_MAX a second. */
@@ -19,7 +19,8 @@ void pace_init(struct pace *pace, size_t rate);
 bool pace_allows(const struct pace *pace, int64_t now_us);
 /* How many may begin now. */
 size_t pace_free(const struct pace *pace, int64_t now_us);
-/* One begins, whether it may or not. */
-void pace_take(struct pace *pace, int64_t now_us);
+/* One begins, whether it may or not, and ends. */
+void pace_begin(struct pace *pace);
+void pace_end(struct pace *pace, int64_t now_us);
 
 #endif

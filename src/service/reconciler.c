@@ -187,6 +187,13 @@ static void provider_answered(struct reconciler *reconciler, const struct paymen
     if (rest_s) reconciler->rest_until_us = clock_mono_us() + rest_s * 1000000;
 }
 
+/* How often the provider may be asked for it. */
+static unsigned calls_of(const struct payment_due *due)
+{
+    if (!due->customer_id) return 1;
+    return 1 + (due->session != NULL) + 2 * (due->charge != NULL);
+}
+
 static void read_done(struct payment_ask *ask, enum payment_result result)
 {
     struct reading *reading = CONTAINER_OF(ask, struct reading, ask);
@@ -194,6 +201,8 @@ static void read_done(struct payment_ask *ask, enum payment_result result)
     struct payment_work *work = reading->work;
     bool answered = result == PAYMENT_CONFIRMED;
     reconciler->asking--;
+    for (unsigned calls = calls_of(&work->due); calls; calls--)
+        pace_end(&reconciler->pace, clock_mono_us());
     provider_answered(reconciler, ask, answered);
     if (answered) {
         work->kind = PAYMENT_WORK_READ;
@@ -247,20 +256,13 @@ static void queue_drop(struct reconciler *reconciler)
     }
 }
 
-/* How often the provider may be asked for it. */
-static unsigned calls_of(const struct payment_due *due)
-{
-    if (!due->customer_id) return 1;
-    return 1 + (due->session != NULL) + 2 * (due->charge != NULL);
-}
-
 static void pump(struct reconciler *reconciler)
 {
     while (!list_empty(&reconciler->queue) && may_read(reconciler)) {
         struct reading *reading =
             CONTAINER_OF(list_shift(&reconciler->queue), struct reading, link);
         for (unsigned calls = calls_of(&reading->work->due); calls; calls--)
-            pace_take(&reconciler->pace, clock_mono_us());
+            pace_begin(&reconciler->pace);
         reading_start(reading);
     }
 }
