@@ -403,6 +403,38 @@ def test_it_fits(browser, cluster, width, dark):
         page.value("document.querySelector('[data-secret]').dispatchEvent(new Event('copy'))")
 
 
+@pytest.fixture(scope="module")
+def axe(source_directory):
+    """The text of axe-core, fetched once into build/npm; without it the totals say NOT RUN."""
+    folder = source_directory / "build" / "npm"
+    path = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if not path.exists():
+        if not shutil.which("npm"):
+            pytest.skip("NOT RUN: axe: no npm on the PATH")
+        folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix",
+                        str(folder), "axe-core@4.14.1"], capture_output=True, timeout=120, check=False)
+        if not path.exists():
+            pytest.skip("NOT RUN: axe: npm cannot fetch it")
+    return path.read_text()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_axe_finds_nothing_serious(browser, cluster, axe, dark):
+    account = Account(cluster).used()
+    account.node.must("POST", f"/v1/keys/{account.key}/rotate", {})
+    found = {}
+    with browser.page(dark=dark) as page:
+        go_in(page, account)
+        for shown, path in SHOWN.items():
+            page.open(f"http://{cluster.public}{path.format(key=account.key)}")
+            page.value(axe + "; 0")
+            found[shown] = page.value(
+                "axe.run(document, {resultTypes: ['violations']}).then(all => all.violations.filter(one =>"
+                " ['serious', 'critical'].includes(one.impact)).map(one => [one.id, one.nodes[0].html]))")
+    assert not any(found.values()), found
+
+
 def test_the_product_is_recognised(cluster):
     page = request(cluster.public, "GET", "/portal/signed-out", headers=portals.BROWSER).body.decode()
     logo = re.search(r'src="\.\./(brand/[0-9a-f]{16}\.svg)"', page)[1]
