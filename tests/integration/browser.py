@@ -94,7 +94,7 @@ class Browser:
 
 class Page:
     def __init__(self, browser, context, width, height, dark, script):
-        self.browser, self.context = browser, context
+        self.browser, self.context, self.width = browser, context, width
         self.requests, self.console, self.dialogs = [], [], []
         target = browser.call("Target.createTarget", url="about:blank", browserContextId=context,
                               width=width, height=height)["targetId"]

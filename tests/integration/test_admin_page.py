@@ -73,7 +73,7 @@ def signed_in(page, node, admin):
 
 
 def picture(page, name):
-    assert page.value("document.documentElement.scrollWidth <= innerWidth"), name
+    assert page.value("document.documentElement.scrollWidth") <= page.width, name
     folder = os.environ.get("KEYMETER_SCREENSHOTS")
     if folder:
         page.screenshot(f"{folder}/{name}.png")
