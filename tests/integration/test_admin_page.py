@@ -74,6 +74,9 @@ def signed_in(page, node, admin):
 
 def picture(page, name):
     assert page.value("document.documentElement.scrollWidth") <= page.width, name
+    if page.width < 600:  # rows stand as cards there, nothing is beside what can be seen
+        assert page.value("[...document.querySelectorAll('.stack')].every("
+                          "one => one.offsetWidth <= one.parentElement.clientWidth)"), name
     folder = os.environ.get("KEYMETER_SCREENSHOTS")
     if folder:
         page.screenshot(f"{folder}/{name}.png")
