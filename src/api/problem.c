@@ -149,15 +149,16 @@ enum err problem_for_error(enum err error, struct problem *problem)
                        "Keymeter could not do this; its log says why, under the request_id.");
 }
 
-/* Says in the log what a 500 hides from the client. */
+/* Says in the log what a 500 hides from the client. The route, not the path: that of a one-time
+ * link ends with its token. */
 static void error_to_problem(const struct http_request *request, enum err error,
                              struct problem *problem)
 {
     problem_for_error(error, problem);
     if (problem->status == 500)
-        log_event(LOG_ERROR, "request_failed", "%.*s: %s, request_id %s",
-                  (int)(request->path.length < 200 ? request->path.length : 200),
-                  request->path.data, err_name(error), request->request_id);
+        log_event(LOG_ERROR, "request_failed", "%s: %s, request_id %s",
+                  request->route ? request->route->pattern : "no route", err_name(error),
+                  request->request_id);
 }
 
 struct verdict problem_reply_error(struct http_request *request, enum err error,
