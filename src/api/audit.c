@@ -1,4 +1,4 @@
-/* The audit call. Called by the routing on the loop thread; the read is one job of
+/* The audit calls. Called by the routing on the loop thread; the read is one job of
  * service->readers. What always holds: rows are shown as they were written, newest first, and the
  * cursor is a place in the chain, so that pages neither miss nor repeat a row. */
 #include "api/audit.h"
@@ -6,6 +6,10 @@
 #include "api/reading.h"
 #include "base/json.h"
 #include "store/audit.h"
+#include "store/audit_verify.h"
+
+/* About a second; the readers have other work. */
+enum { VERIFY_ROWS_MOST = 50000 };
 
 struct audit_reading {
     struct reading reading;
@@ -74,4 +78,40 @@ struct verdict handle_audit_list(struct http_request *request)
     audit->reading.run = audit_run;
     audit->reading.write = audit_write;
     return reading_submit(&audit->reading, request);
+}
+
+struct audit_verifying {
+    struct reading reading;
+    struct audit_verdict verdict;
+};
+
+static enum err verify_run(struct db *db, struct reading *reading)
+{
+    struct audit_verifying *verifying = CONTAINER_OF(reading, struct audit_verifying, reading);
+    return audit_verify(db, VERIFY_ROWS_MOST, &verifying->verdict);
+}
+
+static void verify_write(struct reading *reading, struct buf *out)
+{
+    const struct audit_verdict *verdict =
+        &CONTAINER_OF(reading, struct audit_verifying, reading)->verdict;
+    json_open(out, NULL, '{');
+    json_put_bool(out, "intact", !verdict->broken_at);
+    json_put_u64(out, "first", verdict->first);
+    json_put_u64(out, "last", verdict->last);
+    if (verdict->broken_at)
+        json_put_u64(out, "broken_at", verdict->broken_at);
+    else
+        json_put_null(out, "broken_at");
+    json_put_string(out, "broken_by", verdict->broken_by);
+    json_close(out, '}');
+}
+
+struct verdict handle_audit_verify(struct http_request *request)
+{
+    struct audit_verifying *verifying = ARENA_NEW(&request->arena, struct audit_verifying);
+    if (!verifying) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
+    verifying->reading.run = verify_run;
+    verifying->reading.write = verify_write;
+    return reading_submit(&verifying->reading, request);
 }

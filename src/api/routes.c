@@ -138,6 +138,7 @@ static const struct http_route routes[] = {
     {HTTP_M_POST, "/v1/payments/webhook", handle_payment_webhook, &open_hooks},
 
     {HTTP_M_GET, "/v1/audit", handle_audit_list, &readers},
+    {HTTP_M_GET, "/v1/audit/verify", handle_audit_verify, &readers},
     {HTTP_M_GET, "/v1/alerts", handle_alerts_list, &readers},
     {HTTP_M_POST, "/v1/alerts/{id}/ack", handle_alert_ack, &admins},
 };

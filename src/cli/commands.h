@@ -1,11 +1,18 @@
-/* The table of what `keymeter` can ask, for cli/main.c. */
+/* The table of what `keymeter` can ask, for cli/main.c, help.c and completion.c. */
 #ifndef KEYMETER_CLI_COMMANDS_H
 #define KEYMETER_CLI_COMMANDS_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-enum field_type { FIELD_TEXT, FIELD_NUMBER, FIELD_LIST, FIELD_FLAG };
+enum field_type {
+    FIELD_TEXT,
+    FIELD_NUMBER,
+    FIELD_LIST, /* parted by commas */
+    FIELD_FLAG,
+    FIELD_JSON, /* an object or array as JSON */
+    FIELD_FILE, /* the text of a file; "-": standard input */
+};
 
 /* An option --name VALUE (a flag has none), and where it goes: a query parameter of a GET, else a
  * member of the body; "key.title" is the member title of the member key. */
@@ -22,6 +29,7 @@ enum show {
     SHOW_VERDICT,
     SHOW_CHANGES, /* page after page: what differed, and the totals on standard error */
     SHOW_MAIL,    /* its text with the subject, or its HTML; the id is a kind */
+    SHOW_CHAIN,   /* does it hold? */
     SHOW_RELAY,   /* as SHOW_OBJECT, however long the relay takes */
 };
 

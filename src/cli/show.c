@@ -64,7 +64,8 @@ static void print_row(const json_t *row, const char *const *columns, const size_
 void show_table(const json_t *answer, const char *const *columns)
 {
     size_t widths[COLUMNS_MAX] = {0}, at;
-    json_t *row;
+    const char *name;
+    json_t *row, *value;
     json_t *rows = json_object_get(answer, "data");
     for (size_t i = 0; columns[i]; i++)
         widths[i] = strlen(columns[i]);
@@ -80,6 +81,13 @@ void show_table(const json_t *answer, const char *const *columns)
     json_array_foreach(rows, at, row)
     {
         print_row(row, columns, widths);
+    }
+    json_object_foreach((json_t *)(void *)answer, name, value)
+    {
+        char text[1024];
+        if (strcmp(name, "data") == 0 || strcmp(name, "next_cursor") == 0) continue;
+        cell_text(value, text, sizeof text);
+        printf("%s %s\n", name, text);
     }
     const char *cursor = json_string_value(json_object_get(answer, "next_cursor"));
     if (cursor) fprintf(stderr, "more: --cursor %s\n", cursor);

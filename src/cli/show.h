@@ -4,7 +4,8 @@
 
 #include <jansson.h>
 
-/* The objects of data[] under the members' names, NULL-terminated; next_cursor goes to stderr. */
+/* The objects of data[] under the members' names, NULL-terminated; next_cursor goes to stderr,
+ * other members (a quota) behind the table. */
 void show_table(const json_t *answer, const char *const *columns);
 /* One member a line; objects and arrays as compact JSON. */
 void show_object(const json_t *object);

@@ -1,7 +1,9 @@
 """The `keymeter` client against a running daemon: output, exit codes, and no secret in argv."""
 
+import hashlib
 import json
 import os
+import re
 import secrets
 import socket
 import subprocess
@@ -154,3 +156,118 @@ def test_a_lost_answer_is_asked_for_again_under_the_same_key(client):
     assert f"--idempotency-key {gone.keys[0]} " in lost.stderr
     assert client.run("keys", "revoke", "key_1", address=gone.address).returncode == 1
     assert len(gone.keys) == 3 and gone.keys[2] is None  # not such a call: sent once
+
+
+def test_customers_their_usage_and_their_end(client, tmp_path):
+    name = "cli-" + secrets.token_hex(6)
+    made = client.run("customers", "create", "--external-id", name, "--email", "a@example.com",
+                      "--tier", "free", "--metadata", '{"plan":"a"}', "--json")
+    assert made.returncode == 0, made.stderr
+    customer = json.loads(made.stdout)
+    assert customer["metadata"] == {"plan": "a"}
+    table = client.run("customers", "list", "--external-id", name).stdout.splitlines()
+    assert table[0].split()[:2] == ["id", "external_id"] and table[1].startswith(customer["id"])
+    body = tmp_path / "body.json"
+    body.write_text('{"name": "of the file", "email": "b@example.com"}')
+    changed = json.loads(client.run("customers", "update", name, "--body", str(body),
+                                    "--email", "c@example.com", "--json").stdout)
+    assert (changed["name"], changed["email"]) == ("of the file", "c@example.com")
+    key = client.run("keys", "create", "--customer", name, "--title", "first")
+    assert client.run("verify", "--cost", "3", stdin=key.stdout).stdout == "VALID\n"
+    looked = json.loads(client.run("keys", "lookup", "--json", stdin=key.stdout).stdout)
+    assert looked["id"] == key_id_of(key)
+    for words in (["usage", "key", looked["id"]], ["usage", "customer", name]):
+        usage = client.run(*words, "--granularity", "month")
+        assert usage.returncode == 0, usage.stderr
+        assert usage.stdout.startswith("start") and '\nquota {"limit":' in usage.stdout
+    assert client.run("keys", "update", looked["id"], "--title", "second").returncode == 0
+    assert "second" in client.run("keys", "list", "--customer", name).stdout
+    gone = client.run("customers", "delete", name, "--json")
+    assert (gone.returncode, gone.stdout) == (0, ""), gone.stderr
+    assert client.run("verify", stdin=key.stdout).returncode == 2
+
+
+def test_a_key_of_another_system_is_taken_over(client):
+    made = json.loads(client.run("customers", "create", "--external-id", "i-" + secrets.token_hex(6), "--email",
+                                 "i@example.com", "--tier", "free", "--json").stdout)
+    text = "old_" + secrets.token_hex(20)
+    done = client.run("keys", "import", "--customer", made["id"], "--algorithm", "sha256", "--hash",
+                      hashlib.sha256(text.encode()).hexdigest(), "--start", text[:8])
+    assert done.returncode == 0, done.stderr
+    assert client.run("verify", stdin=text).stdout == "VALID\n"
+
+
+def test_a_tier_is_shown_changed_and_set(client):
+    free = client.run("tiers", "get", "free", "--json")
+    changed = {**json.loads(free.stdout), "slug": "cli", "name": "From the command line"}
+    done = client.run("tiers", "set", "cli", "--body", "-", "--json", stdin=json.dumps(changed))
+    assert done.returncode == 0, done.stderr
+    assert "From the command line" in client.run("tiers", "list").stdout
+    for wrong in ("[1]", "{", ""):
+        assert client.run("tiers", "set", "cli", "--body", "-", stdin=wrong).returncode == 1
+
+
+def test_a_token_alone_on_standard_output_until_it_is_revoked(client):
+    made = client.run("tokens", "create", "--name", "cli", "--scopes", "read,verify")
+    assert made.returncode == 0, made.stderr
+    token = made.stdout.strip()
+    assert token.startswith("kmt_") and token not in made.stderr
+    assert client.run("keys", "list", token=token).returncode == 0
+    assert client.run("tiers", "set", "free", "--body", "-", stdin="{}", token=token).returncode == 4
+    assert key_id_of(made) in client.run("tokens", "list").stdout
+    assert client.run("tokens", "revoke", key_id_of(made)).returncode == 0
+    assert client.run("keys", "list", token=token).returncode == 4
+
+
+def test_the_audit_log_is_listed_and_its_chain_verified(client):
+    made = client.sign_up()
+    assert key_id_of(made) in client.run("audit", "list", "--subject", key_id_of(made)).stdout
+    whole = client.run("audit", "verify")
+    assert whole.returncode == 0 and whole.stdout.startswith("rows 1 to "), whole.stderr
+    shown = json.loads(client.run("audit", "verify", "--json").stdout)
+    assert shown["intact"] is True and shown["broken_at"] is None
+
+
+class Broken(Flaky):
+    """An API whose audit log does not hold."""
+
+    def run(self):
+        connection, _ = self.listener.accept()
+        with connection, connection.makefile("rwb") as stream:
+            list(iter(lambda: stream.readline().strip(), b""))
+            body = b'{"intact":false,"first":1,"last":9,"broken_at":4,"broken_by":"a row is missing"}'
+            stream.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+
+def test_a_broken_chain_is_2(client):
+    done = client.run("audit", "verify", address=Broken(0).address)
+    assert (done.returncode, done.stdout) == (2, "broken at row 4: a row is missing\n")
+
+
+def test_help_of_all_of_a_word_and_of_each_command(client):
+    whole = client.run("--help").stdout
+    lines = re.findall(r"(?m)^  ([a-z]+)(?: ([a-z-]+))?(?: [A-Z]+)?$", whole)
+    assert len(lines) > 40 and ("verify", "") in lines
+    for word, verb in lines:
+        done = client.run(word, *([verb] if verb else []), "--help")
+        assert done.returncode == 0 and done.stderr == ""
+        assert done.stdout.startswith(f"usage: keymeter {word} {verb}".strip())
+    assert client.run("help", "keys").stdout.count("\n  keys ") == 14
+    assert "--key-file FILE" in client.run("verify", "--help").stdout
+    assert "--customer TEXT (needed)" in client.run("keys", "create", "--help").stdout
+    assert client.run("keys", "bogus", "--help").returncode == 1
+
+
+def test_every_call_of_the_api_has_a_command(client, source_directory):
+    """But those for which other programs are made, and what is said of each command."""
+    elsewhere = {"/v1/verify/batch", "/v1/claims/reveal", "/v1/payments/webhook",
+                 "/v1/payments/stripe/webhook", "DELETE /v1/keys/{id}"}
+    calls = {f"{method.upper()} {path}" for path, methods in
+             json.loads((source_directory / "docs/openapi.json").read_text())["paths"].items()
+             for method in methods if path.startswith("/v1/") and method != "parameters"}
+    table = (source_directory / "src/cli/commands.c").read_text()
+    asked = {f"{method} {re.sub('%s', '{id}', path)}" for method, path in
+             re.findall(r'"(GET|POST|PUT|PATCH|DELETE)",\s*"(/[^"]+)"', table)}
+    missing = {call for call in calls if re.sub(r"\{\w+\}", "{id}", call) not in asked
+               and call not in elsewhere and call.split(" ")[1] not in elsewhere}
+    assert missing == set()
