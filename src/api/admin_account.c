@@ -1,7 +1,7 @@
 /* One's own account: password, second factor, sessions. Called by the routing of the dashboard on
  * the loop thread; reads are jobs of the readers, changes are operations (service/admin_change.h).
- * What always holds: nobody changes another's account here, a wrong password or code is counted
- * like one at the sign-in, and no password is shown again. */
+ * What always holds: nobody changes another's account here, a password or code is counted before it
+ * is looked at and given back when it was right, and no password is shown again. */
 #include "api/admin.h"
 #include "api/admin_action.h"
 #include "api/request.h"
@@ -112,20 +112,32 @@ static void passwords_drop(struct admin_action *action)
     }
 }
 
+static struct address account_of(const struct http_request *request)
+{
+    const struct admin *admin = admin_of(request);
+    struct address address = {.length = 16};
+    memcpy(address.bytes, &admin->id, sizeof admin->id);
+    return address;
+}
+
+static void try_give_back(const struct http_request *request)
+{
+    struct address address = account_of(request);
+    throttle_give_back(request_service(request)->admin_accounts, &address);
+}
+
 static void changed(struct admin_change *change, enum err error)
 {
     struct account_change own = *CONTAINER_OF(change, struct account_change, change);
     struct admin_action *action = own.action;
     struct http_request *request = action->request;
     passwords_drop(action);
+    if (error || !own.change.wrong) try_give_back(request);
     if (error) {
         web_form_done(&action->form);
         struct verdict verdict = web_reply_error(request, error, &own.change.operation.problem);
         (void)verdict;
     } else if (own.change.wrong) {
-        struct address address = {.length = 16};
-        memcpy(address.bytes, &own.change.admin_id, sizeof own.change.admin_id);
-        throttle_charge(request_service(request)->admin_accounts, &address, clock_mono_us());
         struct verdict verdict = admin_action_wrong(action, own.field, own.wrong);
         (void)verdict;
     } else {
@@ -139,7 +151,8 @@ static struct account_change *change_new(struct http_request *request, enum admi
                                          const char *to, struct verdict *verdict)
 {
     const struct admin *admin = admin_of(request);
-    struct address address = {.length = 16};
+    struct address address = account_of(request);
+    struct throttle *throttle = request_service(request)->admin_accounts;
     unsigned retry_after_s = 0;
     struct admin_action *action = admin_action_new(request, verdict);
     if (!action) return NULL;
@@ -158,10 +171,10 @@ static struct account_change *change_new(struct http_request *request, enum admi
     change->change.admin_id = admin->id;
     change->change.session_id = admin->session_id;
     change->change.done = changed;
-    memcpy(address.bytes, &admin->id, sizeof admin->id);
-    if (throttle_allows(request_service(request)->admin_accounts, &address, clock_mono_us(),
-                        &retry_after_s))
+    if (throttle_allows(throttle, &address, clock_mono_us(), &retry_after_s)) {
+        throttle_charge(throttle, &address, clock_mono_us());
         return change;
+    }
     struct problem problem = {.retry_after = retry_after_s};
     enum err denied = problem_set(&problem, 429, "too_many_attempts",
                                   "Too many wrong tries. Wait a minute, then try again.");
@@ -175,6 +188,7 @@ static struct verdict change_go(struct account_change *change)
     struct http_request *request = change->action->request;
     enum err error = admin_change_submit(&change->change);
     if (!error) return http_pending(request);
+    try_give_back(request);
     web_form_done(&change->action->form);
     admin_change_done(&change->change);
     return web_reply_error(request, error, NULL);
@@ -198,6 +212,7 @@ struct verdict handle_admin_password(struct http_request *request)
         message = "is not the same";
     }
     if (field) {
+        try_give_back(request);
         passwords_drop(change->action);
         return admin_action_wrong(change->action, field, message);
     }

@@ -1,7 +1,8 @@
 /* The page behind a one-time link: who is invited becomes an admin there, or sets a lost password
  * anew. Called by the routing of the dashboard on the loop thread. What always holds: opening the
  * link uses nothing; a text with wrong check digits reaches no database; wrong links are counted by
- * network; a password is held in guarded memory and shown by no page again. */
+ * network, before a password is hashed for one; a password is held in guarded memory and shown by
+ * no page again. */
 #include "service/admin_join.h"
 #include "api/admin.h"
 #include "api/admin_action.h"
@@ -31,28 +32,29 @@ struct join_look {
     json_t *wrong, *form;
 };
 
-static bool link_read(struct http_request *request, unsigned char hash[KEY_HASH_SIZE])
+static enum err link_gone(struct problem *problem)
+{
+    return problem_set(problem, 404, "not_found",
+                       "This link was used before, or has ended. Ask for a new one; "
+                       "`keymeterd admin invite` on the server makes one.");
+}
+
+/* Whether the link may be looked up; else the problem is set. */
+static enum err link_read(struct http_request *request, unsigned char hash[KEY_HASH_SIZE],
+                          struct problem *problem)
 {
     struct api_key_parts parts;
     struct span text = path_text(request, 0);
     struct address address = client_address(request);
-    unsigned retry_after_s = 0;
-    if (!api_key_parse(text, &parts) || !span_is(parts.label, ADMIN_INVITE_LABEL)) return false;
+    if (!api_key_parse(text, &parts) || !span_is(parts.label, ADMIN_INVITE_LABEL))
+        return link_gone(problem);
     if (!throttle_allows(request_service(request)->admin_throttle, &address, clock_mono_us(),
-                         &retry_after_s))
-        return false;
+                         &problem->retry_after))
+        return problem_set(problem, 429, "too_many_attempts",
+                           "Too many wrong tries from your network. Wait a minute, then open the "
+                           "link again.");
     key_hash(request_service(request)->keyring, text, hash);
-    return true;
-}
-
-static struct verdict no_link(struct http_request *request)
-{
-    struct problem problem = {0};
-    enum err denied = problem_set(&problem, 404, "not_found",
-                                  "This link was used before, or has ended. Ask for a new one; "
-                                  "`keymeterd admin invite` on the server makes one.");
-    (void)denied;
-    return web_reply_problem(request, &problem, 0);
+    return ERR_OK;
 }
 
 /* ---- the page ---- */
@@ -83,21 +85,31 @@ static struct verdict page_show(struct join_look *look)
     return web_reply(look->request, &page);
 }
 
+/* What was to be shown again belongs to the page; without one it goes here. */
+static struct verdict no_page(struct http_request *request, enum err error, struct problem *problem,
+                              json_t *wrong, json_t *form)
+{
+    json_decref(wrong);
+    json_decref(form);
+    return web_reply_error(request, error, problem);
+}
+
 static void look_done(struct db_job *job, enum err error)
 {
     struct join_look *look = CONTAINER_OF(job, struct join_look, job);
     struct http_request *request = look->request;
+    struct problem problem = {0};
     struct arena arena = look->arena;
     struct verdict verdict;
     if (error == ERR_NOT_FOUND) {
         struct address address = client_address(request);
         throttle_charge(request_service(request)->admin_throttle, &address, clock_mono_us());
-        verdict = no_link(request);
-    } else if (error) {
-        verdict = web_reply_error(request, error, NULL);
-    } else {
-        verdict = page_show(look);
+        error = link_gone(&problem);
     }
+    if (error)
+        verdict = no_page(request, error, &problem, look->wrong, look->form);
+    else
+        verdict = page_show(look);
     (void)verdict;
     arena_done(&arena);
 }
@@ -106,7 +118,8 @@ static struct verdict page_start(struct http_request *request, int status, const
                                  json_t *wrong, json_t *form)
 {
     struct join_look *look = ARENA_NEW(&request->arena, struct join_look);
-    if (!look) return web_reply_error(request, ERR_NO_MEMORY, NULL);
+    struct problem problem = {0};
+    if (!look) return no_page(request, ERR_NO_MEMORY, &problem, wrong, form);
     *look = (struct join_look){.job = {.run = look_run, .done = look_done},
                                .request = request,
                                .now_ms = clock_wall_ms(),
@@ -114,9 +127,9 @@ static struct verdict page_start(struct http_request *request, int status, const
                                .error = error_text,
                                .wrong = wrong,
                                .form = form};
-    if (!link_read(request, look->hash)) return no_link(request);
-    enum err error = db_submit(request_service(request)->readers, &look->job);
-    if (error) return web_reply_error(request, error, NULL);
+    enum err error = link_read(request, look->hash, &problem);
+    if (!error) error = db_submit(request_service(request)->readers, &look->job);
+    if (error) return no_page(request, error, &problem, wrong, form);
     return http_pending(request);
 }
 
@@ -133,6 +146,9 @@ static void joined(struct admin_join *join, enum err error)
     struct admin_join own = *join;
     struct buf headers CLEANUP(buf_done) = {.wipe = true};
     struct verdict verdict;
+    struct address address = client_address(request);
+    if (error != ERR_DENIED || own.operation.problem.status != 404)
+        throttle_give_back(request_service(request)->admin_throttle, &address);
     if (error == ERR_DENIED && own.operation.problem.status == 409) {
         const char *detail = arena_copy(&request->arena, span_text(own.operation.problem.detail));
         verdict = page_start(request, 409, detail, NULL,
@@ -197,7 +213,11 @@ struct verdict handle_admin_join(struct http_request *request)
     if (!join) return web_reply_error(request, ERR_NO_MEMORY, NULL);
     if (!web_form_open(&form, request, NULL))
         return web_reply_problem(request, &form.body.problem, 0);
-    if (!link_read(request, join->hash)) return no_link(request);
+    struct problem problem = {0};
+    struct address address = client_address(request);
+    struct throttle *throttle = request_service(request)->admin_throttle;
+    enum err error = link_read(request, join->hash, &problem);
+    if (error) return web_reply_error(request, error, &problem);
     json_t *wrong = form_check(&form, join);
     if (json_object_size(wrong)) {
         json_t *shown = json_pack("{s:s, s:s}", "email", web_form_text(&form, "email"), "name",
@@ -205,7 +225,9 @@ struct verdict handle_admin_join(struct http_request *request)
         return page_start(request, 422, NULL, wrong, shown);
     }
     json_decref(wrong);
-    enum err error = join_start(request, &form, join);
-    if (error) return web_reply_error(request, error, NULL);
-    return http_pending(request);
+    throttle_charge(throttle, &address, clock_mono_us());
+    error = join_start(request, &form, join);
+    if (!error) return http_pending(request);
+    throttle_give_back(throttle, &address);
+    return web_reply_error(request, error, NULL);
 }

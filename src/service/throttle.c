@@ -1,5 +1,5 @@
-/* Counting wrong tries. Called by the claim call of api/ on the loop. What always holds: the memory
- * is bounded, and where an entry stands cannot be guessed from outside. */
+/* Counting wrong tries. Called by the claim call and the pages of api/ on the loop. What always
+ * holds: the memory is bounded, and where an entry stands cannot be guessed from outside. */
 #include "service/throttle.h"
 
 #include "core/rate_limit.h"
@@ -80,4 +80,10 @@ void throttle_charge(struct throttle *throttle, const struct address *address, i
     entry->used_us = now_us;
     rate_check(&throttle->limit, &entry->state, now_us, &view);
     if (view.allowed) rate_charge(&throttle->limit, &entry->state, now_us);
+}
+
+void throttle_give_back(struct throttle *throttle, const struct address *address)
+{
+    struct entry *entry = entry_of(throttle, address, false);
+    if (entry) rate_refund(&entry->state);
 }

@@ -18,7 +18,9 @@ void throttle_free(struct throttle **throttle); /* accepts NULL */
 /* Whether another try is let in; else *retry_after_s. */
 MUST_USE bool throttle_allows(struct throttle *throttle, const struct address *address,
                               int64_t now_us, unsigned *retry_after_s);
-/* It was a wrong one. */
+/* It was a wrong one. Where the answer takes its time, all that are let in meanwhile are charged
+ * first, and the right ones given back; else any number of them would be let in side by side. */
 void throttle_charge(struct throttle *throttle, const struct address *address, int64_t now_us);
+void throttle_give_back(struct throttle *throttle, const struct address *address);
 
 #endif
