@@ -1,7 +1,7 @@
 /* Changes of admins. Passwords are looked at and hashed by a job of the pool for passwords, the
  * rest is one operation on the committer's thread. What always holds: one owner who can sign in
- * remains, who loses a right is signed out where that matters, and each change leaves an audit row.
- */
+ * remains; who is disabled is signed out, and the links of who may appoint nobody any more open
+ * nothing; each change leaves an audit row. */
 #include "service/admin_change.h"
 
 #include "base/codec.h"
@@ -39,6 +39,15 @@ static enum err keep_an_owner(struct db *db, struct admin_change *change,
                        "This is the only owner who can sign in; make another one first.");
 }
 
+/* Else a former owner would come back by a link of their own. */
+static enum err links_end(struct db *db, const struct admin_change *change,
+                          const struct admin_row *row)
+{
+    char actor[ID_TEXT_SIZE];
+    id_format(actor, "adm", row->id);
+    return admin_invite_end_by(db, actor, change->operation.now_ms);
+}
+
 static enum err role_set(struct db *db, struct admin_change *change, struct admin_row *row,
                          const char **detail)
 {
@@ -47,6 +56,7 @@ static enum err role_set(struct db *db, struct admin_change *change, struct admi
     *detail = arena_printf(&change->arena, "{\"from\":\"%s\",\"to\":\"%s\"}",
                            admin_role_name(row->role), admin_role_name(change->role));
     row->role = change->role;
+    if (!error && !admin_role_may(row->role, RIGHT_APPOINT)) error = links_end(db, change, row);
     return error ? error : *detail ? ERR_OK : ERR_NO_MEMORY;
 }
 
@@ -54,6 +64,10 @@ static enum err totp_set(struct admin_change *change, struct admin_row *row)
 {
     struct buf sealed CLEANUP(buf_done) = {0};
     int64_t step = row->totp_step;
+    if (row->totp_length)
+        return problem_set(&change->operation.problem, 409, "second_factor_on",
+                           "There is a second factor already; switch it off first, with your "
+                           "password.");
     change->wrong = !totp_fits(span_text(change->totp_secret), span_text(change->code),
                                change->operation.now_ms, &step);
     if (change->wrong) return ERR_OK;
@@ -71,6 +85,7 @@ static enum err disabled_set(struct db *db, struct admin_change *change, struct 
 {
     enum err error = keep_an_owner(db, change, row);
     row->disabled_at = change->operation.now_ms;
+    if (!error) error = links_end(db, change, row);
     return error ? error : admin_session_delete_all(db, row->id, 0);
 }
 
@@ -86,7 +101,8 @@ static enum err password_set(struct db *db, struct admin_change *change, struct 
     enum err error = still_fits(change, row);
     if (error || change->wrong) return error;
     memcpy(row->password, change->hash, sizeof row->password);
-    return admin_session_delete_all(db, row->id, change->session_id);
+    error = admin_invite_end_for(db, row->id, change->operation.now_ms);
+    return error ? error : admin_session_delete_all(db, row->id, change->session_id);
 }
 
 static const char *action_of(enum admin_change_kind kind)

@@ -118,6 +118,7 @@ static enum err password_set(struct db *db, struct admin_join *join, uint64_t ad
     row->totp_length = 0;
     row->signed_in_at = row->updated_at = join->operation.now_ms;
     error = admin_update(db, row);
+    if (!error) error = admin_invite_end_for(db, admin_id, join->operation.now_ms);
     return error ? error : admin_session_delete_all(db, admin_id, 0);
 }
 

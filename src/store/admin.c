@@ -195,6 +195,20 @@ enum err admin_invite_use(struct db *db, uint64_t id, int64_t now_ms)
     return changed ? ERR_OK : ERR_NOT_FOUND;
 }
 
+enum err admin_invite_end_by(struct db *db, const char *created_by, int64_t now_ms)
+{
+    static const char sql[] =
+        "UPDATE admin_invite SET used_at = ? WHERE created_by = ? AND used_at IS NULL";
+    return db_execute(db, sql, DB_VALUES(db_i64(now_ms), db_text(created_by)), NULL);
+}
+
+enum err admin_invite_end_for(struct db *db, uint64_t admin_id, int64_t now_ms)
+{
+    static const char sql[] =
+        "UPDATE admin_invite SET used_at = ? WHERE admin_id = ? AND used_at IS NULL";
+    return db_execute(db, sql, DB_VALUES(db_i64(now_ms), db_u64(admin_id)), NULL);
+}
+
 enum err admin_invite_list(struct db *db, int64_t now_ms, struct arena *arena,
                            struct admin_invite_row **out, size_t *count)
 {

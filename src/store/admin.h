@@ -59,6 +59,10 @@ MUST_USE enum err admin_invite_find(struct db *db, const unsigned char hash[32],
                                     struct admin_invite_row *row);
 /* ERR_NOT_FOUND: it was used before, or has ended. */
 MUST_USE enum err admin_invite_use(struct db *db, uint64_t id, int64_t now_ms);
+/* Those that an actor made ("adm_…"), or that set the password of an admin anew, open nothing from
+ * now on. */
+MUST_USE enum err admin_invite_end_by(struct db *db, const char *created_by, int64_t now_ms);
+MUST_USE enum err admin_invite_end_for(struct db *db, uint64_t admin_id, int64_t now_ms);
 /* Those that can be used, newest first. */
 MUST_USE enum err admin_invite_list(struct db *db, int64_t now_ms, struct arena *arena,
                                     struct admin_invite_row **rows, size_t *count);

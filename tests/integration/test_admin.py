@@ -4,8 +4,10 @@ import base64
 import hashlib
 import hmac
 import re
+import secrets
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -82,6 +84,22 @@ def test_a_form_that_is_wrong_keeps_the_link(cluster, node, fields, says):
     assert admin.join(path).status == 200
 
 
+def test_what_was_typed_at_a_used_link_goes(build_directory):
+    """That nothing is left of it is what the node's end tells, whose memory is looked through."""
+    with Cluster(build_directory, "used", more=["listen.trusted_proxies=127.0.0.1/32"]) as cluster:
+        link = invite(cluster)
+        path, admin = "/admin/join/" + link.rsplit("/", 1)[1], Admin(cluster.nodes[0])
+        assert admin.join(path).status == 200
+        form = {"name": "Ada", "email": "ada@ops.example", "password": "short", "password_again": "short"}
+        for number in range(10):  # with a password that would do, it is not hashed without end either
+            page = admin.send("POST", path, {**form, **({"password": PASSWORD, "password_again": PASSWORD} if number % 2
+                                                        else {})}, **{"X-Forwarded-For": "192.0.2.1"})
+            assert page.status == 404 and "used before" in page.text
+        late = wait_for(lambda: (page := admin.send("POST", path, form, **{"X-Forwarded-For": "192.0.2.1"}))
+                        .status == 429 and page, "no further try")
+        assert int(late.headers["Retry-After"]) > 0 and "Too many" in late.text
+
+
 def test_sign_in_and_out(cluster, node):
     admin = joined(cluster)
     first = dict(admin.cookies)
@@ -112,6 +130,43 @@ def test_wrong_tries_are_throttled(cluster, node):
     late = attempt("192.0.2.7", PASSWORD)
     assert late.status == 429 and int(late.headers["Retry-After"]) > 0
     assert attempt("192.0.2.8", PASSWORD).status == 303
+
+
+def test_tries_side_by_side_are_counted_too(cluster, node):
+    """All that are sent before the first one is answered; of the second factor's codes as well."""
+    admin = joined(cluster)
+    account = admin.get("/admin/account").body
+    secret = re.search(r'name="totp_secret"[^>]*value="([A-Z2-7]{32})"', account)[1]
+    admin.post("/admin/account/code-on", {"totp_secret": secret, "code": code(secret)})
+    waiting = Admin(node)
+    token = waiting.sign_in(admin.email).hidden("csrf")
+
+    def password(_):
+        return Admin(node).send("POST", "/admin/sign-in", {"email": "nobody@ops.example", "password": "wrong"},
+                                **{"X-Forwarded-For": "192.0.2.30"}).status
+
+    def second(_):
+        thief = Admin(node)
+        thief.cookies = dict(waiting.cookies)
+        return thief.send("POST", "/admin/sign-in/code", {"csrf": token, "code": "000000"},
+                          **{"X-Forwarded-For": "192.0.2.31"}).status
+
+    for attempt in (password, second):
+        with ThreadPoolExecutor(40) as pool:
+            answers = list(pool.map(attempt, range(40)))
+        assert set(answers) == {401, 429} and answers.count(401) >= 10, answers
+
+
+def test_an_account_has_one_count(cluster, node):
+    """However its address is written, and from however many networks."""
+    admin = joined(cluster)
+    def attempt(number, password="wrong"):
+        email = " " * (number % 2) + (admin.email.upper() if number % 3 else admin.email) + " " * (number % 5)
+        return admin.send("POST", "/admin/sign-in", {"email": email, "password": password},
+                          **{"X-Forwarded-For": f"198.51.100.{number}"}).status
+    assert attempt(1, PASSWORD) == 303
+    answers = [attempt(number) for number in range(2, 60)]
+    assert answers[:20] == [401] * 20 and 429 in answers, answers
 
 
 def test_a_session_is_never_one_that_was_there_before(cluster, node):
@@ -191,6 +246,55 @@ def test_sessions_are_listed_and_end(cluster, node):
     assert phone.get("/admin").path == "/admin/sign-in" and tablet.get("/admin").path == "/admin"
     admin.post("/admin/account/sessions/end-others")
     assert tablet.get("/admin").path == "/admin/sign-in" and admin.get("/admin").path == "/admin"
+
+
+def opens(node, link):
+    """Looked at from a network of its own, since wrong links are counted."""
+    page = Admin(node).send("GET", link, **{"X-Forwarded-For": f"10.{secrets.randbelow(256)}.{secrets.randbelow(256)}.1"})
+    return page.status == 200
+
+
+def test_what_a_former_owner_left_opens_nothing(cluster, node):
+    """Links for others and for themselves end with the right to make them."""
+    owner = joined(cluster)
+    for end in ("disable", "role"):
+        former = joined(cluster)
+        links = [re.search(r"/admin/join/\w+", former.post("/admin/admins/invite", {"role": "owner"},
+                                                           of="/admin/admins").body)[0] for _ in range(2)]
+        mine = re.search(r"/admin/join/\w+", owner.post("/admin/admins/invite", {"role": "owner"},
+                                                        of="/admin/admins").body)[0]
+        assert opens(node, links[0])
+        [row] = [row for row in re.findall(r"(?s)<tr.*?</tr>", owner.get("/admin/admins").body) if former.email in row]
+        page = owner.post(f"/admin/admins/{re.search(r'adm_[0-9A-Za-z]+', row)[0]}/{end}", {"role": "admin"},
+                          of="/admin/admins")
+        assert page.status == 200, page
+        assert [opens(node, link) for link in (*links, mine)] == [False, False, True]
+
+
+def test_a_new_password_ends_links_for_another(cluster, node):
+    owner, admin = joined(cluster), joined(cluster, "support")
+    [row] = [row for row in re.findall(r"(?s)<tr.*?</tr>", owner.get("/admin/admins").body) if admin.email in row]
+    reset = f"/admin/admins/{re.search(r'adm_[0-9A-Za-z]+', row)[0]}/reset"
+    links = [re.search(r"/admin/join/\w+", owner.post(reset, of="/admin/admins").body)[0] for _ in range(3)]
+    assert opens(node, links[2])
+    other = Admin(node)
+    page = other.follow(other.send("POST", links[0], {"again": "yes", "password": PASSWORD + " 2",
+                                                      "password_again": PASSWORD + " 2"}))
+    assert page.path == "/admin"
+    assert opens(node, links[2]) is False
+    link = re.search(r"/admin/join/\w+", owner.post(reset, of="/admin/admins").body)[0]
+    other.post("/admin/account/password", {"password": PASSWORD + " 2", "new_password": PASSWORD,
+                                           "new_password_again": PASSWORD})
+    assert not opens(node, link)
+
+
+def test_a_second_factor_is_replaced_by_none_without_the_password(cluster):
+    admin = joined(cluster)
+    first, other = "A" * 32, "B" * 32
+    page = admin.post("/admin/account/code-on", {"totp_secret": first, "code": code(first)})
+    assert page.path.endswith("done=code-on")
+    page = admin.post("/admin/account/code-on", {"totp_secret": other, "code": code(other, time.time() + 30)})
+    assert page.status == 409 and "switch it off first" in page.text, page
 
 
 def test_a_new_password_ends_other_sessions(cluster, node):
