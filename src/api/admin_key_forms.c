@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LIMIT_ROWS = 4 };
+enum { LIMIT_ROWS_MIN = 4, LIMIT_ROWS_SPARE = 2 };
 
 /* ---- a secret, once ---- */
 
@@ -59,20 +59,44 @@ static void row_add(json_t *rows, unsigned number, json_t *name, json_t *limit, 
     (void)failed;
 }
 
-/* Four rows, filled by the key's limits or by what was typed. */
-static json_t *limit_rows(const json_t *key, const json_t *sent)
+/* The names of a row's three fields; rows are counted from 1. */
+struct limit_names {
+    char name[24], number[24], window[24];
+};
+
+static struct limit_names limit_names(unsigned row)
+{
+    struct limit_names names;
+    snprintf(names.name, sizeof names.name, "limit_name_%u", row);
+    snprintf(names.number, sizeof names.number, "limit_%u", row);
+    snprintf(names.window, sizeof names.window, "window_%u", row);
+    return names;
+}
+
+/* All that there are, since saving the form replaces them, and some for more. */
+static unsigned limit_row_count(const json_t *limits, const json_t *sent)
+{
+    unsigned filled = sent ? 0 : (unsigned)json_array_size(limits);
+    for (unsigned i = 1; sent && i <= RATE_LIMITS_MAX; i++) {
+        struct limit_names names = limit_names(i);
+        if (json_object_get(sent, names.name) || json_object_get(sent, names.number)) filled = i;
+    }
+    if (filled + LIMIT_ROWS_SPARE < LIMIT_ROWS_MIN) return LIMIT_ROWS_MIN;
+    return filled + LIMIT_ROWS_SPARE < RATE_LIMITS_MAX ? filled + LIMIT_ROWS_SPARE
+                                                       : RATE_LIMITS_MAX;
+}
+
+json_t *admin_limit_rows(const json_t *owner, const json_t *sent)
 {
     json_t *rows = json_array();
-    const json_t *limits = json_object_get(key, "rate_limits");
-    for (unsigned i = 0; rows && i < LIMIT_ROWS; i++) {
+    const json_t *limits = json_object_get(owner, "rate_limits");
+    unsigned count = limit_row_count(limits, sent);
+    for (unsigned i = 0; rows && i < count; i++) {
         const json_t *limit = json_array_get(limits, i);
-        char name[24], number[24], window[24];
-        snprintf(name, sizeof name, "limit_name_%u", i + 1);
-        snprintf(number, sizeof number, "limit_%u", i + 1);
-        snprintf(window, sizeof window, "window_%u", i + 1);
+        struct limit_names names = limit_names(i + 1);
         if (sent)
-            row_add(rows, i + 1, json_object_get(sent, name), json_object_get(sent, number),
-                    json_object_get(sent, window));
+            row_add(rows, i + 1, json_object_get(sent, names.name),
+                    json_object_get(sent, names.number), json_object_get(sent, names.window));
         else
             row_add(rows, i + 1, json_object_get(limit, "name"), json_object_get(limit, "limit"),
                     json_object_get(limit, "window_seconds"));
@@ -129,9 +153,10 @@ static json_t *form_of_key(const json_t *key)
     const char *expires = json_string_value(json_object_get(key, "expires_at"));
     char date[11] = "";
     if (expires) snprintf(date, sizeof date, "%.10s", expires);
-    return json_pack("{s:O?, s:O?, s:s, s:O?, s:o, s:O?}", "title", json_object_get(key, "title"),
-                     "description", json_object_get(key, "description"), "expires_on", date,
-                     "monthly_cap", json_object_get(key, "monthly_cap"), "networks",
+    return json_pack("{s:O?, s:O?, s:s, s:s?, s:O?, s:o, s:O?}", "title",
+                     json_object_get(key, "title"), "description",
+                     json_object_get(key, "description"), "expires_on", date, "expires_was",
+                     expires, "monthly_cap", json_object_get(key, "monthly_cap"), "networks",
                      lines_of(json_object_get(key, "allowed_networks")), "rotation",
                      json_object_get(key, "rotation"));
 }
@@ -143,7 +168,7 @@ static void form_finish(struct admin_page *page)
     json_t *sent =
         json_object_get(page->context, "sent") ? json_object_get(page->context, "form") : NULL;
     json_t *chosen = json_object_get(sent ? sent : key, "permissions");
-    admin_page_set(page, "limit_rows", limit_rows(key, sent));
+    admin_page_set(page, "limit_rows", admin_limit_rows(key, sent));
     admin_page_set(page, "boxes", permission_boxes(tiers, chosen));
     if (!sent && key) admin_page_set(page, "form", form_of_key(key));
     if (!sent && !key)
@@ -202,27 +227,26 @@ struct verdict handle_admin_key_edit_page(struct http_request *request)
 json_t *admin_limits_read(const struct admin_action *action)
 {
     json_t *list = json_array();
-    for (unsigned i = 1; list && i <= LIMIT_ROWS; i++) {
-        char name[24], number[24], window[24];
-        snprintf(name, sizeof name, "limit_name_%u", i);
-        snprintf(number, sizeof number, "limit_%u", i);
-        snprintf(window, sizeof window, "window_%u", i);
-        if (!*web_form_text(&action->form, name) && !*web_form_text(&action->form, number))
-            continue;
-        json_t *limit = json_pack("{s:s, s:o, s:o}", "name", web_form_text(&action->form, name),
-                                  "limit", admin_field_number(action, number), "window_seconds",
-                                  admin_field_number(action, window));
+    for (unsigned i = 1; list && i <= RATE_LIMITS_MAX; i++) {
+        struct limit_names names = limit_names(i);
+        const char *name = web_form_text(&action->form, names.name);
+        if (!*name && !*web_form_text(&action->form, names.number)) continue;
+        json_t *limit = json_pack("{s:s, s:o, s:o}", "name", name, "limit",
+                                  admin_field_number(action, names.number), "window_seconds",
+                                  admin_field_number(action, names.window));
         if (json_array_append_new(list, limit)) break;
     }
     return list;
 }
 
-/* A day means its end, in UTC. */
+/* A day means its end, in UTC; but for the day of the time that stands, which then is left. */
 static json_t *expiry_read(const struct admin_action *action)
 {
     const char *day = web_form_text(&action->form, "expires_on");
+    const char *was = web_form_text(&action->form, "expires_was");
     char text[64];
     if (!*day) return json_null();
+    if (strlen(day) == 10 && strncmp(was, day, 10) == 0) return json_string(was);
     snprintf(text, sizeof text, "%.40sT23:59:59Z", day);
     return json_string(text);
 }

@@ -11,6 +11,9 @@ json_t *admin_tier_options(const struct admin_page *page, const char *any, const
 /* Sets "more", the query of the rest of the list in the part, and "later": it is not the first
  * page. */
 void admin_more_link(struct admin_page *page, const char *part, struct buf *filters);
+/* Rows of a form for the rate limits of a key or tier, or for what was sent; some are empty. NULL
+ * `sent`: nothing was. */
+json_t *admin_limit_rows(const json_t *owner, const json_t *sent);
 /* For admin_action.shows: the page that shows the answer's secret once. Without a secret it leaves
  * to `to`. */
 void admin_secret_show(struct admin_action *action);

@@ -61,25 +61,6 @@ static void reach_done(struct db_job *job, enum err error)
     admin_page_show(page);
 }
 
-static json_t *rows_of(const json_t *tier, const json_t *sent)
-{
-    json_t *rows = json_array();
-    for (unsigned i = 0; rows && i < 4; i++) {
-        const json_t *limit = json_array_get(json_object_get(tier, "rate_limits"), i);
-        char names[3][24];
-        snprintf(names[0], sizeof names[0], "limit_name_%u", i + 1);
-        snprintf(names[1], sizeof names[1], "limit_%u", i + 1);
-        snprintf(names[2], sizeof names[2], "window_%u", i + 1);
-        json_t *row = json_pack(
-            "{s:i, s:O?, s:O?, s:O?}", "n", (int)i + 1, "name",
-            sent ? json_object_get(sent, names[0]) : json_object_get(limit, "name"), "limit",
-            sent ? json_object_get(sent, names[1]) : json_object_get(limit, "limit"), "window",
-            sent ? json_object_get(sent, names[2]) : json_object_get(limit, "window_seconds"));
-        if (json_array_append_new(rows, row)) break;
-    }
-    return rows;
-}
-
 static json_t *words_of(const json_t *list)
 {
     struct buf text CLEANUP(buf_done) = {0};
@@ -124,7 +105,7 @@ static void tier_finish(struct admin_page *page)
         admin_page_set(page, "form", form);
     }
     const json_t *form = json_object_get(page->context, "form");
-    admin_page_set(page, "limit_rows", rows_of(tier, sent));
+    admin_page_set(page, "limit_rows", admin_limit_rows(tier, sent));
     choice_set(page, "overage", overages, form);
     choice_set(page, "on_unclaimed", unclaimed, form);
     choice_set(page, "on_lapse", lapses, form);

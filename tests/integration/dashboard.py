@@ -25,6 +25,24 @@ class Page:
         found = re.search(f'name="{name}" value="([^"]*)"', self.body)
         return html.unescape(found[1]) if found else None
 
+    @property
+    def fields(self):
+        """What the page's main form sends when nothing is changed in it: [(name, value)]."""
+        form = re.search(r'(?s)<form method="post" action="" class="formed">(.*?)</form>', self.body)[1]
+        fields = []
+        for tag, told, rest in re.findall(r"(?s)<(input|textarea|select)\b([^>]*)>(.*?)(?=<(?:input|textarea|select)\b|\Z)",
+                                          form):
+            said = {name: html.unescape(value) for name, value in re.findall(r'([\w-]+)="([^"]*)"', told)}
+            value = said.get("value", "")
+            if tag == "textarea":
+                value = html.unescape(rest.split("</textarea>")[0])
+            elif tag == "select":
+                value = re.search(r'<option value="([^"]*)"[^>]* selected', rest)[1]
+            elif said.get("type") in ("checkbox", "radio") and not told.rstrip().endswith(" checked"):
+                continue
+            fields.append((said["name"], value))
+        return fields
+
     def __repr__(self):
         return f"<{self.status} {self.path} {self.text[:400]}>"
 

@@ -96,6 +96,32 @@ def test_make_edit_and_see(node, owner, customer):
     assert key["monthly_cap"] is None and key["expires_at"] is None and key["rate_limits"] == []
 
 
+def test_what_is_saved_unchanged_stays(node, owner):
+    """All that the API holds, also what the page has no field of its own for."""
+    limits = [{"name": f"limit-{i}", "limit": 5 + i, "window_seconds": 60} for i in range(8)]
+    tier = node.tier("full", rate_limits=limits[:7], permissions=["csv_export", "user_info"], monthly_quota=12345,
+                     price_references=["price_1", "price_2"], requires_payment=False, on_lapse="free")
+    page = owner.get("/admin/tiers/full")
+    assert owner.follow(owner.send("POST", "/admin/tiers/full", page.fields)).path.endswith("done=saved")
+    assert node.must("GET", "/v1/tiers/full") == tier
+
+    made = node.signup("full", key={"title": "All", "description": "One\ntwo", "permissions": ["user_info"],
+                                    "expires_at": "2099-06-01T08:00:01Z", "rate_limits": limits, "monthly_cap": 9,
+                                    "allowed_networks": ["10.0.0.0/8", "2001:db8::/32"], "metadata": {"a": "b"}})
+    key = node.must("GET", f"/v1/keys/{made['key']['id']}")
+    path = f"/admin/keys/{key['id']}/edit"
+    page = owner.get(path)
+    assert owner.follow(owner.send("POST", path, page.fields)).path.endswith("done=saved")
+    assert node.must("GET", f"/v1/keys/{key['id']}") == key
+    # One mistake, and the page that tells of it has all of that still.
+    again = owner.send("POST", path, [(name, "10.0.0.0/99" if name == "networks" else value)
+                                      for name, value in page.fields])
+    assert again.status == 422 and dict(again.fields) == {**dict(page.fields), "networks": "10.0.0.0/99",
+                                                          "once": again.hidden("once")}
+    owner.send("POST", path, [(name, "2099-06-02" if name == "expires_on" else value) for name, value in page.fields])
+    assert node.must("GET", f"/v1/keys/{key['id']}")["expires_at"] == "2099-06-02T23:59:59Z"
+
+
 def test_what_the_api_refuses_is_told_at_the_field(owner, customer):
     external = customer["customer"]["external_id"]
     form = owner.get("/admin/keys/new")
