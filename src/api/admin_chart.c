@@ -72,7 +72,7 @@ static void bar_take(const json_t *row, bool hours, struct chart_bar *bar, struc
     at_words(start ? start : "", hours, words->at);
     chart_number(words->allowed, bar->a);
     chart_number(words->denied, bar->b);
-    snprintf(words->label, sizeof words->label, "%s: %s allowed, %s denied", words->at,
+    snprintf(words->label, sizeof words->label, "%.39s: %s allowed, %s denied", words->at,
              words->allowed, words->denied);
     bar->label = words->label;
 }

@@ -38,6 +38,7 @@
 enum {
     BODY_LIMIT = 65536,
     ANSWER_MS = 5000,
+    SWEEP_MS = 30000,         /* a page of readings goes by payment.reads_per_second */
     WEBHOOK_ANSWER_MS = 1700, /* and up to a quarter of a second: within 2 s in any case */
 };
 
@@ -48,6 +49,7 @@ struct access {
     bool open_local; /* no token from loopback */
     bool asks;       /* may ask the billing system */
     bool mails;      /* waits for the mail relay */
+    bool sweeps;     /* waits for a page of readings */
     bool hooks;      /* a provider's webhook: larger bodies, answered sooner */
     size_t key_min;  /* takes an Idempotency-Key of so many characters; 0: none */
 };
@@ -63,7 +65,7 @@ static const struct access usage_readers = {.any_of = SCOPE_READ | SCOPE_BILLING
 static const struct access issuers = {.any_of = SCOPE_ISSUE};
 static const struct access buyers = {.any_of = SCOPE_ISSUE, .asks = true};
 static const struct access approvers = {.any_of = SCOPE_ADMIN, .key_min = IDEMPOTENCY_KEY_MIN};
-static const struct access reconcilers = {.any_of = SCOPE_BILLING, .asks = true};
+static const struct access reconcilers = {.any_of = SCOPE_BILLING, .sweeps = true};
 static const struct access minters = {.any_of = SCOPE_ISSUE, .key_min = IDEMPOTENCY_KEY_MIN_SECRET};
 static const struct access token_makers = {.any_of = SCOPE_ADMIN,
                                            .key_min = IDEMPOTENCY_KEY_MIN_SECRET};
@@ -162,6 +164,9 @@ static void answer_late(struct http_request *request)
     const char *detail = "The database does not answer. The change may have been made or not: "
                          "look before you ask for it again.";
     if (reads) detail = "The database does not answer; try again shortly.";
+    if (span_is(request->path, "/v1/payments/reconcile"))
+        detail =
+            "The payment provider has not answered in time. What it had told stands; ask again.";
     if (span_is(request->path, "/v1/mail/test"))
         detail = "The relay has not answered in time. The mail may arrive or not.";
     if (reservation_of(request))
@@ -179,6 +184,7 @@ static void answer_by(struct http_request *request, const struct access *access)
         return;
     }
     unsigned more_ms = asks ? settings->payment.timeout_ms : 0;
+    if (access->sweeps) more_ms = SWEEP_MS + settings->payment.timeout_ms;
     /* Also while all connections are at other mails. */
     if (access->mails) more_ms = settings->mail.connect_timeout_ms + 2 * settings->mail.timeout_ms;
     http_answer_by(request, ANSWER_MS + more_ms, answer_late);

@@ -8,7 +8,7 @@ import secrets
 
 import pytest
 
-from daemon import Daemon, request, wait_for
+from daemon import PATIENCE, Daemon, request, wait_for
 from mariadb import Mariadb
 from operator_side import Operator
 from test_canary import sightings
@@ -156,7 +156,7 @@ def test_another_node_obeys_at_once(build_directory, tmp_path):
         assert nodes[0].run("migrate", "up").returncode == 0
         token = nodes[0].run("token", "create", "--scope", "admin").stdout.strip()
         for node, name in zip(nodes, "ab"):
-            made.append(node.serve(settings=[f"node.name={name}"]))
+            made.append(node.serve(settings=[f"node.name={name}", PATIENCE]))
             node.wait_ready(made[-1])
 
         def call(node, method, path, what=None):

@@ -123,7 +123,7 @@ def test_from_the_link_to_a_new_secret(browser, cluster, account):
         assert page.value("[...document.querySelectorAll('[data-sample]')].every(s => s.textContent.includes("
                           + json.dumps(secret) + "))")
         page.call("Page.reload")  # asks first: it was not copied
-        at(page, f"/portal/keys/{account.key}")
+        at(page, f"/portal/keys/{account.key}", "!document.querySelector('[data-secret]')")
         assert page.dialogs == ["beforeunload"]
         assert secret not in page.value("document.documentElement.outerHTML")
         for _ in range(2):
