@@ -314,5 +314,11 @@ const struct command commands[] = {
             "does the chain of the newest 50,000 rows hold? Exit 2 when it does not"),
     READER("verify", NULL, "POST", "/v1/verify", SHOW_VERDICT, NULL, verify_fields,
            "may this key do this? The key is read from standard input; the call is charged"),
+    COMMAND("completion", "bash", NULL, "", SHOW_COMPLETION, NULL, no_fields,
+            "a script that completes words in bash: source <(keymeter completion bash)"),
+    COMMAND("completion", "zsh", NULL, "", SHOW_COMPLETION, NULL, no_fields,
+            "the same for zsh: source <(keymeter completion zsh), after compinit"),
+    COMMAND("completion", "fish", NULL, "", SHOW_COMPLETION, NULL, no_fields,
+            "the same for fish: keymeter completion fish | source"),
 };
 const size_t command_count = COUNT_OF(commands);

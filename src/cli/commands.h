@@ -27,15 +27,16 @@ enum show {
     SHOW_OBJECT, /* one member a line */
     SHOW_SECRET, /* the secret alone on standard output, the rest on standard error */
     SHOW_VERDICT,
-    SHOW_CHANGES, /* page after page: what differed, and the totals on standard error */
-    SHOW_MAIL,    /* its text with the subject, or its HTML; the id is a kind */
-    SHOW_CHAIN,   /* does it hold? */
-    SHOW_RELAY,   /* as SHOW_OBJECT, however long the relay takes */
+    SHOW_CHANGES,    /* page after page: what differed, and the totals on standard error */
+    SHOW_MAIL,       /* its text with the subject, or its HTML; the id is a kind */
+    SHOW_CHAIN,      /* does it hold? */
+    SHOW_COMPLETION, /* made here; no call */
+    SHOW_RELAY,      /* as SHOW_OBJECT, however long the relay takes */
 };
 
 struct command {
     const char *words[2];
-    const char *method, *path; /* "%s" is the id given */
+    const char *method, *path; /* "%s" is the id given; method NULL: no call of the table's */
     bool reads_secret;         /* from standard input or --key-file, into the member `key` */
     enum show show;
     const char *const *columns;

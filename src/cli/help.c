@@ -33,26 +33,29 @@ static void command_line(const struct command *command, FILE *out)
             command->words[1] ? command->words[1] : "", help_argument(command), command->help);
 }
 
-static bool has_body(const struct command *command)
+bool help_has_body(const struct command *command)
 {
-    return strcmp(command->method, "GET") != 0 && strcmp(command->method, "DELETE") != 0;
+    return command->method && strcmp(command->method, "GET") != 0 &&
+           strcmp(command->method, "DELETE") != 0;
 }
 
 static void command_whole(const struct command *command)
 {
-    printf("usage: keymeter %s%s%s%s [--OPTION VALUE ...] [--json]\n\n%s\n\n", command->words[0],
-           command->words[1] ? " " : "", command->words[1] ? command->words[1] : "",
-           help_argument(command), command->help);
+    printf("usage: keymeter %s%s%s%s%s\n\n%s\n\n", command->words[0], command->words[1] ? " " : "",
+           command->words[1] ? command->words[1] : "", help_argument(command),
+           command->method ? " [--OPTION VALUE ...] [--json]" : "", command->help);
     for (const struct field *field = command->fields; field->option; field++)
         printf("  --%s%s%s\n", field->option, help_value(field),
                field->required ? " (needed)" : "");
     if (command->reads_secret) puts("  --key-file FILE (instead of standard input)");
-    if (has_body(command)) {
+    if (help_has_body(command)) {
         puts("  --body FILE (the call's JSON, or - for standard input; options go before it)");
         puts("  --idempotency-key TEXT (makes a call that is sent again safe)");
     }
-    puts("  --json (the API's answer as it is)\n");
-    fputs(environment, stdout);
+    if (command->method) {
+        puts("  --json (the API's answer as it is)\n");
+        fputs(environment, stdout);
+    }
 }
 
 static bool word_exists(const char *word)

@@ -16,6 +16,8 @@ MUST_USE enum exit_code help_print(int argc, char **argv);
 void help_verbs(const char *word, FILE *out);
 /* What stands behind the command's words: " ID", or "". */
 const char *help_argument(const struct command *command);
+/* Does it take --body and --idempotency-key? */
+bool help_has_body(const struct command *command);
 /* What an option takes: " NUMBER", or "" for a flag. */
 const char *help_value(const struct field *field);
 

@@ -4,6 +4,7 @@
 #include "base/standard_streams.h"
 #include "cli/client.h"
 #include "cli/commands.h"
+#include "cli/completion.h"
 #include "cli/help.h"
 #include "cli/request.h"
 #include "cli/show.h"
@@ -74,6 +75,7 @@ static enum exit_code show(const struct invocation *call, const struct client_an
     case SHOW_SECRET:
         if (!call->as_json) show_secret(answer->json);
         break;
+    case SHOW_COMPLETION: /* main */
     case SHOW_CHANGES:
         break; /* show_pages */
     }
@@ -161,6 +163,14 @@ int main(int argc, char **argv)
     if (!call.command) {
         help_verbs(argc > 1 ? argv[1] : NULL, stderr);
         return EXIT_CODE_LOCAL;
+    }
+    if (call.command->show == SHOW_COMPLETION) {
+        if (at < argc) {
+            fprintf(stderr, "keymeter: unexpected: %s\n", argv[at]);
+            return EXIT_CODE_LOCAL;
+        }
+        completion_print(call.command->words[1]);
+        return fflush(stdout) == EOF ? EXIT_CODE_LOCAL : EXIT_CODE_OK;
     }
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) return EXIT_CODE_LOCAL;
     struct client_answer answer = {0};
