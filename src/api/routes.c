@@ -10,6 +10,7 @@
 #include "api/auth.h"
 #include "api/claims.h"
 #include "api/customers.h"
+#include "api/diagnosis.h"
 #include "api/health.h"
 #include "api/idempotency.h"
 #include "api/key_import.h"
@@ -141,6 +142,7 @@ static const struct http_route routes[] = {
 
     {HTTP_M_GET, "/v1/audit", handle_audit_list, &readers},
     {HTTP_M_GET, "/v1/audit/verify", handle_audit_verify, &readers},
+    {HTTP_M_GET, "/v1/diagnosis", handle_diagnosis, &readers},
     {HTTP_M_GET, "/v1/alerts", handle_alerts_list, &readers},
     {HTTP_M_POST, "/v1/alerts/{id}/ack", handle_alert_ack, &admins},
 };

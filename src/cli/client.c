@@ -185,6 +185,7 @@ static enum exit_code perform(struct exchange *exchange, struct client_answer *a
     char wrong[JSON_ERROR_SIZE];
     bool is_json = answer->text.length > 0 &&
                    json_parse_strict(buf_span(&answer->text), &answer->json, wrong) == ERR_OK;
+    if (answer->raw) return EXIT_CODE_OK;
     if (answer->status < 200 || answer->status > 299) return tell_problem(answer);
     if (answer->text.length > 0 && !is_json) {
         fprintf(stderr, "keymeter: %s answered with something that is not JSON\n",
@@ -198,7 +199,7 @@ enum exit_code client_call(const char *method, const char *path, const json_t *b
                            const char *idempotency_key, struct client_answer *answer)
 {
     const char *address = getenv("KEYMETER_ADDR");
-    *answer = (struct client_answer){0};
+    *answer = (struct client_answer){.waits = answer->waits, .raw = answer->raw};
     struct exchange exchange = {.easy = curl_easy_init(),
                                 .address = address && *address ? address : ADDRESS_DEFAULT,
                                 .repeatable = idempotency_key != NULL};

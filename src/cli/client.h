@@ -17,6 +17,7 @@ enum exit_code {
 
 struct client_answer {
     bool waits; /* set before: for as long as the server takes, which has a limit of its own */
+    bool raw;   /* set before: any status is an answer, and it need not be JSON */
     long status;
     struct buf text; /* empty, or JSON */
     json_t *json;

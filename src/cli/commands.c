@@ -314,6 +314,8 @@ const struct command commands[] = {
             "does the chain of the newest 50,000 rows hold? Exit 2 when it does not"),
     READER("verify", NULL, "POST", "/v1/verify", SHOW_VERDICT, NULL, verify_fields,
            "may this key do this? The key is read from standard input; the call is charged"),
+    COMMAND("doctor", NULL, "GET", "/v1/diagnosis", SHOW_DOCTOR, NULL, no_fields,
+            "what is wrong, and what to do about it; exit 1 when something is"),
     COMMAND("completion", "bash", NULL, "", SHOW_COMPLETION, NULL, no_fields,
             "a script that completes words in bash: source <(keymeter completion bash)"),
     COMMAND("completion", "zsh", NULL, "", SHOW_COMPLETION, NULL, no_fields,

@@ -30,6 +30,7 @@ enum show {
     SHOW_CHANGES,    /* page after page: what differed, and the totals on standard error */
     SHOW_MAIL,       /* its text with the subject, or its HTML; the id is a kind */
     SHOW_CHAIN,      /* does it hold? */
+    SHOW_DOCTOR,     /* of several calls (cli/doctor.h) */
     SHOW_COMPLETION, /* made here; no call */
     SHOW_RELAY,      /* as SHOW_OBJECT, however long the relay takes */
 };

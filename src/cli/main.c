@@ -5,6 +5,7 @@
 #include "cli/client.h"
 #include "cli/commands.h"
 #include "cli/completion.h"
+#include "cli/doctor.h"
 #include "cli/help.h"
 #include "cli/request.h"
 #include "cli/show.h"
@@ -75,7 +76,8 @@ static enum exit_code show(const struct invocation *call, const struct client_an
     case SHOW_SECRET:
         if (!call->as_json) show_secret(answer->json);
         break;
-    case SHOW_COMPLETION: /* main */
+    case SHOW_DOCTOR: /* main */
+    case SHOW_COMPLETION:
     case SHOW_CHANGES:
         break; /* show_pages */
     }
@@ -175,9 +177,10 @@ int main(int argc, char **argv)
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) return EXIT_CODE_LOCAL;
     struct client_answer answer = {0};
     enum exit_code code = request_parse(&call, argc, argv, at);
-    if (!code) code = ask(&call, &answer);
+    bool doctor = call.command->show == SHOW_DOCTOR;
+    if (!code) code = doctor ? doctor_run(call.as_json) : ask(&call, &answer);
     bool pages = call.command->show == SHOW_CHANGES;
-    if (!code) code = pages ? show_pages(&call, &answer) : show(&call, &answer);
+    if (!code && !doctor) code = pages ? show_pages(&call, &answer) : show(&call, &answer);
     client_answer_free(&answer);
     json_decref(call.body);
     buf_done(&call.path);
