@@ -139,8 +139,10 @@ static enum exit_code tell_problem(const struct client_answer *answer)
         const char *message = json_string_value(json_object_get(error, "message"));
         fprintf(stderr, "  %s: %s\n", location ? location : "?", message ? message : "?");
     }
-    return answer->status == 401 || answer->status == 403 ? EXIT_CODE_UNAUTHORISED
-                                                          : EXIT_CODE_REFUSED;
+    /* "key_limit_reached", "key_suspended": the token is right, and the key's state is not. */
+    bool of_key = code && strncmp(code, "key_", 4) == 0;
+    return answer->status == 401 || (answer->status == 403 && !of_key) ? EXIT_CODE_UNAUTHORISED
+                                                                       : EXIT_CODE_REFUSED;
 }
 
 /* The connection broke when the request was on its way: nobody knows whether it was done. */

@@ -49,7 +49,7 @@ static void command_whole(const struct command *command)
                field->required ? " (needed)" : "");
     if (command->reads_secret) puts("  --key-file FILE (instead of standard input)");
     if (help_has_body(command)) {
-        puts("  --body FILE (the call's JSON, or - for standard input; options go before it)");
+        puts("  --body FILE (the call's JSON, or - for standard input; options win over it)");
         puts("  --idempotency-key TEXT (makes a call that is sent again safe)");
     }
     if (command->method) {

@@ -187,6 +187,13 @@ def test_customers_their_usage_and_their_end(client, tmp_path):
     assert client.run("verify", stdin=key.stdout).returncode == 2
 
 
+def test_a_full_tier_is_refused_but_no_fault_of_the_token(client):
+    made = client.sign_up()
+    customer = json.loads(client.run("keys", "get", key_id_of(made), "--json").stdout)["customer_id"]
+    second = client.run("keys", "create", "--customer", customer)
+    assert second.returncode == 2 and "key_limit_reached" in second.stderr and second.stdout == ""
+
+
 def test_a_key_of_another_system_is_taken_over(client):
     made = json.loads(client.run("customers", "create", "--external-id", "i-" + secrets.token_hex(6), "--email",
                                  "i@example.com", "--tier", "free", "--json").stdout)
