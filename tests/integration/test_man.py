@@ -56,7 +56,7 @@ def test_they_are_well_formed(source_directory, name):
         assert (done.returncode, done.stdout) == (0, "")
     if not shutil.which("groff"):
         pytest.skip("groff is not installed")
-    done = subprocess.run(["groff", "-mandoc", "-Tutf8", "-ww", "-z", page], capture_output=True, text=True, check=True)
+    done = subprocess.run(["groff", "-mandoc", "-Tutf8", "-w", "mac", "-z", page], capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
 
