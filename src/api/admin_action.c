@@ -43,6 +43,12 @@ void admin_action_leave(struct admin_action *action)
 void admin_action_again(struct admin_action *action, int status, const char *detail, json_t *fields)
 {
     struct http_request *request = action->request;
+    if (status == 401) { /* the session ended meanwhile */
+        json_decref(fields);
+        action->to = "admin/sign-in";
+        admin_action_leave(action);
+        return;
+    }
     struct admin_page *page = action->page ? action->page(request) : NULL;
     if (!page) {
         struct problem problem = {0};

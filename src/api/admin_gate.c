@@ -69,6 +69,7 @@ static struct admin *admin_make(struct gate *gate)
     struct admin *admin = ARENA_NEW(&request->arena, struct admin);
     if (!admin) return NULL;
     *admin = (struct admin){.caller = {.scopes = scopes_of(row->role)},
+                            .standing = {row->id, gate->row.id, row->role},
                             .id = row->id,
                             .session_id = gate->row.id,
                             .role = row->role,
@@ -108,6 +109,7 @@ static struct verdict admit(struct gate *gate)
         return web_redirect(request, gate->row.waiting ? "admin/sign-in/code" : "admin", SPAN(""));
     request->user = admin;
     request->actor = admin->actor;
+    request->standing = &admin->standing;
     bool may = access->who == ADMIN_WAITING || admin_role_may(admin->role, access->right);
     return may ? gate->handler(request) : forbidden(request);
 }

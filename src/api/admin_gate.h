@@ -7,6 +7,7 @@
 #include "api/web_session.h"
 #include "base/codec.h"
 #include "core/admin_role.h"
+#include "service/admin_standing.h"
 
 #include <stdbool.h>
 
@@ -24,6 +25,7 @@ struct admin_access {
 
 struct admin {
     struct caller caller; /* what its inner calls may; first, see caller_of */
+    struct admin_standing standing;
     uint64_t id, session_id;
     enum admin_role role;
     bool has_code; /* a second factor is set up */

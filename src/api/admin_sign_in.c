@@ -257,8 +257,9 @@ static void signed_out(struct admin_change *change, enum err error)
     struct admin_change own = *change;
     struct verdict verdict;
     web_session_write(&headers, ADMIN_COOKIE, admin_cookie_secure(request), (struct span){0}, 0);
-    if (error && error != ERR_NOT_FOUND)
-        verdict = web_reply_error(request, error, NULL);
+    bool over = error == ERR_NOT_FOUND || (error && own.operation.problem.status == 401);
+    if (error && !over)
+        verdict = web_reply_error(request, error, &own.operation.problem);
     else
         verdict = web_redirect(request, "admin/sign-in", buf_span(&headers));
     (void)verdict;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "io/http.h"
+#include "service/admin_standing.h"
 #include "service/client_address.h"
 #include "service/context.h"
 #include "service/idempotency.h"
@@ -39,6 +40,10 @@ enum err operation_submit(struct operation *operation)
         struct address client = client_address(request);
         address_format(&client, operation->address);
         text_copy(operation->request_id, sizeof operation->request_id, request->request_id);
+    }
+    if (request && request->standing && !operation->admit) {
+        operation->admit = admin_standing_admit;
+        operation->admit_context = request->standing;
     }
     operation->reservation = reservation_of(request);
     operation->job.run = NULL;

@@ -28,9 +28,10 @@ struct operation {
     uint64_t token_id; /* the caller's service token, checked again in the transaction; 0: none */
     struct problem problem;
     /* NULL, or looks in the transaction, before `run`, whether who asks still may: a page's visitor
-     * whose session is in admit_context. Not with run_many. */
+     * whose session is in admit_context; that of an admin is set by operation_submit. Not with
+     * run_many. */
     enum err (*admit)(struct db *db, struct operation *operation);
-    void *admit_context;
+    const void *admit_context;
     enum err (*run)(struct db *db, struct operation *operation);
     /* In place of `run`, of jobs that come in numbers: does all of them, which have the same
      * run_many, in few statements. It sets the job.error of each, and has written nothing for one

@@ -70,6 +70,22 @@ enum err admin_session_find(struct db *db, const unsigned char hash[32], int64_t
     return error;
 }
 
+enum err admin_session_role(struct db *db, uint64_t admin_id, uint64_t id, int64_t now_ms,
+                            enum admin_role *role)
+{
+    static const char sql[] =
+        "SELECT a.role FROM admin_session s JOIN admin a ON a.id = s.admin_id WHERE s.id = ?"
+        " AND s.admin_id = ? AND s.ends_at > ? AND a.disabled_at IS NULL LOCK IN SHARE MODE";
+    struct db_rows rows;
+    enum err error =
+        db_query(db, sql, DB_VALUES(db_u64(id), db_u64(admin_id), db_i64(now_ms)), &rows);
+    if (error) return error;
+    if (!db_next(&rows)) return ERR_NOT_FOUND;
+    error = admin_role_parse(db_get_span(&rows, 0), role) ? ERR_OK : ERR_DB;
+    db_finish(&rows);
+    return error;
+}
+
 enum err admin_session_touch(struct db *db, uint64_t id, int64_t now_ms)
 {
     return db_execute(db, "UPDATE admin_session SET seen_at = ? WHERE id = ?",

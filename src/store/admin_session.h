@@ -20,6 +20,10 @@ MUST_USE enum err admin_session_insert(struct db *db, const struct admin_session
 MUST_USE enum err admin_session_find(struct db *db, const unsigned char hash[32], int64_t now_ms,
                                      struct arena *arena, struct admin_session_row *session,
                                      struct admin_row *admin);
+/* Locks both against changes until the transaction's end. ERR_NOT_FOUND: the session has ended, or
+ * its admin is disabled. */
+MUST_USE enum err admin_session_role(struct db *db, uint64_t admin_id, uint64_t id, int64_t now_ms,
+                                     enum admin_role *role);
 MUST_USE enum err admin_session_touch(struct db *db, uint64_t id, int64_t now_ms);
 /* ERR_NOT_FOUND: that admin has no such session. */
 MUST_USE enum err admin_session_delete(struct db *db, uint64_t admin_id, uint64_t id);

@@ -5,6 +5,7 @@ and started again on the same data, and asked by SQL from the side (as the opera
 who is the database's root).
 """
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -160,6 +161,24 @@ class Mariadb:
         """The first column of the first row, or None."""
         rows = self.sql(text, **more)
         return rows[0][0] if rows else None
+
+    @contextlib.contextmanager
+    def locked(self, sql):
+        """Rows that somebody else holds locked."""
+        client = subprocess.Popen(
+            [_program("mariadb"), "--no-defaults", f"--socket={self.socket}", f"--user={self.user}",
+             "--batch", "--skip-column-names", "--unbuffered", self.name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        try:
+            client.stdin.write(f"BEGIN; {sql}; SELECT 'held';\n")
+            client.stdin.flush()
+            while client.stdout.readline().strip() != "held":
+                assert client.poll() is None
+            yield
+        finally:
+            client.stdin.close()
+            client.wait()
+            client.stdout.close()
 
     def connections(self):
         """Ids of other connections to the schema."""

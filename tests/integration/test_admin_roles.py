@@ -1,11 +1,13 @@
 """Who may what at the dashboard: every page and form, for every role, from the table of routes itself."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import mails
-from daemon import wait_for
+from claims import number_of
+from daemon import request, wait_for
 from dashboard import Admin, joined
 from nodes import Cluster
 
@@ -128,6 +130,38 @@ def test_a_role_that_changes_acts_at_once(cluster, people, node):
     page = again.follow(again.send("POST", "/admin/join/" + link.rsplit("/", 1)[1], {
         "again": "yes", "password": "an entirely new one", "password_again": "an entirely new one"}))
     assert page.path == "/admin" and Admin(node).sign_in(somebody.email, "an entirely new one").path == "/admin"
+
+
+@pytest.mark.parametrize("change, leads", [
+    ("DELETE FROM admin_session WHERE admin_id = {}", "/admin/sign-in"),
+    ("UPDATE admin SET disabled_at = 1 WHERE id = {}", "/admin/sign-in"),
+    ("UPDATE admin SET role = 'auditor' WHERE id = {}", None),
+])
+def test_who_lost_the_right_before_the_change_changes_nothing(cluster, node, change, leads):
+    """Between the look at the session and the transaction another change is under way, which waits for a row."""
+    admin = joined(cluster, "admin")
+    number = cluster.database.value(f"SELECT id FROM admin WHERE email = '{admin.email}'")
+    held, other = node.signup("free"), node.signup("free")
+    key = other["key"]["id"]
+    page = admin.get(f"/admin/keys/{key}")
+
+    def waits():
+        metrics = request(node.api, "GET", "/metrics").body.decode()
+        return re.search(r'pool_waiting\{pool="committer"\} [1-9]', metrics)
+
+    with ThreadPoolExecutor(2) as pool:
+        with cluster.database.locked(f"SELECT id FROM api_key WHERE id = {number_of(held['key']['id'])} FOR UPDATE"):
+            first = pool.submit(node.call, "POST", f"/v1/keys/{held['key']['id']}/disable")
+            wait_for(lambda: cluster.database.value("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE "
+                                                    "command = 'Execute' AND info LIKE '%FOR UPDATE'") == "1",
+                     "the first change")
+            second = pool.submit(admin.post, f"/admin/keys/{key}/disable", {}, page)
+            wait_for(waits, "the second one to be asked for")
+            cluster.database.sql(change.format(number))
+        assert first.result().status == 200
+        refused = second.result()
+    assert refused.path == leads if leads else refused.status == 403, refused
+    assert node.must("GET", f"/v1/keys/{key}")["status"] == "active"
 
 
 def test_the_last_owner_stays(build_directory):

@@ -1,8 +1,5 @@
 """Notices at 80 % and 100 % of a quota, by real calls, two daemons, and kills in between."""
 
-import contextlib
-import subprocess
-
 import pytest
 
 from claims import number_of
@@ -43,25 +40,6 @@ def folded(cluster, customer, used):
     sql = f"SELECT COALESCE(SUM(used), 0) FROM budget WHERE subject = {number_of(customer)}"
     wait_for(lambda: int(cluster.database.value(sql)) == used, f"{used} to be folded")
     wait_for(lambda: marks(cluster) == 0, "what is reached to be told")
-
-
-@contextlib.contextmanager
-def locked(database, sql):
-    """A row that somebody else holds locked."""
-    client = subprocess.Popen(
-        ["mariadb", "--no-defaults", f"--socket={database.socket}", f"--user={database.user}",
-         "--batch", "--skip-column-names", "--unbuffered", database.name],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        client.stdin.write(f"BEGIN; {sql}; SELECT 'held';\n")
-        client.stdin.flush()
-        while client.stdout.readline().strip() != "held":
-            assert client.poll() is None
-        yield
-    finally:
-        client.stdin.close()
-        client.wait()
-        client.stdout.close()
 
 
 def test_each_threshold_is_told_once(cluster, tmp_path):
@@ -109,7 +87,7 @@ def test_a_kill_between_fold_and_notice_loses_and_doubles_nothing(cluster):
     # A customer whose row is locked cannot be told: its mark waits, whoever looks at it dies.
     secret, customer = signup(cluster, "small", 1000)
     row = f"SELECT id FROM customer WHERE id = {number_of(customer)} FOR UPDATE"
-    with locked(cluster.database, row):
+    with cluster.database.locked(row):
         spend(a, secret, 1000)
         wait_for(lambda: marks(cluster), "the mark")
         a.kill()
