@@ -73,7 +73,11 @@ void sql(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    must(db_command(db, text));
+    /* The meters' own statements may want the same rows: who loses the deadlock asks again. */
+    enum err error = db_command(db, text);
+    for (int i = 0; error == ERR_DB_RETRY && i < 5; i++)
+        error = db_command(db, text);
+    must(error);
 }
 
 /* By a connection that prepares nothing for good: the text differs each time. */
