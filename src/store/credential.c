@@ -109,14 +109,27 @@ static enum err check_in_transaction(struct db *db, const struct keyring *keyrin
     return error ? error : verify(db, keyring, KEYRING_PEPPER, error_text);
 }
 
-enum err credential_check(struct db *db, const struct keyring *keyring, int64_t now_ms,
-                          char error_text[ERROR_SIZE])
+static enum err check_once(struct db *db, const struct keyring *keyring, int64_t now_ms,
+                           char error_text[ERROR_SIZE])
 {
     error_text[0] = '\0';
     enum err error = db_begin(db);
     if (!error) error = check_in_transaction(db, keyring, now_ms, error_text);
     if (!error) error = db_commit(db);
     if (error) db_rollback(db);
+    return error;
+}
+
+/* Each may wait a second for others that start in this moment, or for what one that was killed
+ * left locked. */
+enum { ATTEMPTS = 10 };
+
+enum err credential_check(struct db *db, const struct keyring *keyring, int64_t now_ms,
+                          char error_text[ERROR_SIZE])
+{
+    enum err error = ERR_DB_RETRY;
+    for (int attempt = 0; error == ERR_DB_RETRY && attempt < ATTEMPTS; attempt++)
+        error = check_once(db, keyring, now_ms, error_text);
     if (error && !error_text[0]) {
         snprintf(error_text, ERROR_SIZE, "cannot check the credentials: %.200s", db_error_text(db));
     }

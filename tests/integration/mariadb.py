@@ -30,6 +30,14 @@ def _as_root():
     return ["--user=root"] if os.geteuid() == 0 else []
 
 
+def _state(task):
+    """The letter of a thread's state in /proc; "X" when it has ended."""
+    try:
+        return (task / "stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return "X"
+
+
 class Mariadb:
     """start() makes the data directory the first time; close() ends the server and removes all."""
 
@@ -125,8 +133,11 @@ class Mariadb:
         return self.start()
 
     def freeze(self):
-        """SIGSTOP: connections stay, nothing answers."""
+        """SIGSTOP: connections stay, nothing answers. Returns when every thread of it stands still."""
         self.process.send_signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self.process.pid}/task")
+        while any(_state(task) not in "TtXZ" for task in tasks.iterdir()):
+            time.sleep(0.001)  # allow-sleep: polls
 
     def thaw(self):
         self.process.send_signal(signal.SIGCONT)

@@ -280,6 +280,14 @@ static void only_the_keys_it_was_made_with(void **unused)
     must(credential_check(db, keyring, 78, error));
     assert_int_equal(number("SELECT COUNT(*) FROM credential"), 2);
 
+    /* beside one that was killed within a commit: the server ends its transaction by and by */
+    struct db *killed = database_open();
+    must(db_command(killed, "SET SESSION idle_transaction_timeout = 2"));
+    must(db_begin(killed));
+    must(db_command(killed, "UPDATE feed_head SET id = id WHERE id = 1"));
+    must(credential_check(db, keyring, 78, error));
+    db_close(&killed);
+
     /* another key under the same id */
     snprintf(line, sizeof line, "%s %064d\n", keyring_pepper_id(keyring), 7);
     umask(077);
