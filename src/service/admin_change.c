@@ -186,8 +186,11 @@ static void change_finished(struct operation *operation, enum err error)
 static void password_done(struct db_job *job, enum err error)
 {
     struct admin_change *change = CONTAINER_OF(job, struct admin_change, job);
-    if (!error && !change->wrong) error = operation_submit(&change->operation);
-    if (error || change->wrong) change->done(change, error);
+    if (!error && !change->wrong) {
+        error = operation_submit(&change->operation);
+        if (!error) return; /* the committer's from here on */
+    }
+    change->done(change, error);
 }
 
 enum err admin_change_submit(struct admin_change *change)
