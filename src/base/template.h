@@ -98,4 +98,7 @@ MUST_USE enum err template_check(const struct template *template,
                                  const struct template_options *options,
                                  struct template_fault *fault);
 
+/* As {{x}} of TEMPLATE_HTML: what is put into HTML or SVG beside a template. */
+void template_add_html(struct buf *out, struct span text);
+
 #endif

@@ -68,7 +68,7 @@ static void real_format(char out[32], double value)
     }
 }
 
-static void html_add(struct buf *out, struct span text)
+void template_add_html(struct buf *out, struct span text)
 {
     for (size_t i = 0; i < text.length; i++) {
         switch (text.data[i]) {
@@ -117,7 +117,7 @@ static void value_add(struct rendering *rendering, const json_t *value, bool raw
     if (rendering->options->escape == TEMPLATE_ONE_LINE)
         line_add(rendering->out, text);
     else if (rendering->options->escape == TEMPLATE_HTML && !raw)
-        html_add(rendering->out, text);
+        template_add_html(rendering->out, text);
     else
         buf_add_span(rendering->out, text);
 }

@@ -2,6 +2,9 @@
  * below the top, a bar that is not nothing can be seen, and no text gets into the SVG unescaped. */
 #include "core/chart.h"
 
+#include "base/span.h"
+#include "base/template.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -32,24 +35,7 @@ uint64_t chart_top(const struct chart *chart)
 
 static void text_add(struct buf *out, const char *text)
 {
-    for (; *text; text++) {
-        switch (*text) {
-        case '&':
-            buf_add_text(out, "&amp;");
-            break;
-        case '<':
-            buf_add_text(out, "&lt;");
-            break;
-        case '>':
-            buf_add_text(out, "&gt;");
-            break;
-        case '"':
-            buf_add_text(out, "&quot;");
-            break;
-        default:
-            buf_add_char(out, *text);
-        }
-    }
+    template_add_html(out, span_text(text));
 }
 
 /* In units of the picture; what is not nothing is at least 3 high. */
