@@ -1,6 +1,7 @@
 """The pages of docs/ as they are run. A fence is run when the line before it says how:
 
     <!-- tested: sh -->            in the page's one shell, in its order
+    <!-- tested: sh php -->        the same, where that program is installed; else it says NOT RUN: php
     <!-- tested: stays 7070 -->    in a terminal of its own, that goes on; ready when the port answers,
     <!-- tested: stays TEXT -->    or when the terminal has printed that
     <!-- tested: file app.py -->   saved under that name
@@ -11,6 +12,7 @@ import os
 import re
 import select
 import shlex
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -45,7 +47,10 @@ def script_of(name, changes):
         kind, _, argument = how.partition(" ")
         text = replaced(text, changes)
         if kind == "sh":
-            script.append(f"printf '\\n#### %s\\n' {number}\n{text}")
+            script.append(f"printf '\\n#### %s\\n' {number}")
+            if argument and not shutil.which(argument):
+                text = f"echo NOT RUN: {argument}\n"
+            script.append(text)
         elif kind == "stays":
             ready = f"answers {changes[argument]}" if argument in changes else f"printed {shlex.quote(argument)}"
             script.append(f'(\ncd "$BEGIN"\n{text}) >>"$LOG" 2>&1 &\npid=$!\nready {ready}')
@@ -56,17 +61,21 @@ def script_of(name, changes):
     return "\n".join(script) + "\n"
 
 
-def run_page(name, folder, changes, environment, timeout=120):
+def run_page(name, folder, changes, environment, timeout=240):
     """(exit status, what the page's shell said, what the other terminals said), when all have ended."""
     log = Path(folder) / "terminals.log"
     log.touch()
     alive, held = os.pipe()  # what the page started holds its one end
-    process = subprocess.Popen(["bash"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    script = Path(folder) / "page.sh"
+    script.write_text(script_of(name, changes))
+    process = subprocess.Popen(["bash", script], cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True, start_new_session=True, pass_fds=[held],
                                env={**os.environ, **environment, "LOG": str(log), "BEGIN": str(folder)})
     os.close(held)
     try:
-        said, _ = process.communicate(script_of(name, changes), timeout=timeout)
+        said, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired as late:
+        raise AssertionError(f"{name} goes on behind {late.output[-300:]}") from None
     finally:
         try:
             os.killpg(process.pid, signal.SIGTERM)
