@@ -4,7 +4,9 @@ Run: python3 -m pytest tests/integration. KEYMETER_BUILD names the build (defaul
 """
 
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,19 @@ from daemon import Daemon  # noqa: E402
 from mariadb import Mariadb  # noqa: E402
 
 SOURCE = Path(__file__).resolve().parents[2]
+
+DATA = "KEYMETER_TEST_DATA"
+
+
+def pytest_configure(config):
+    """Where mariadb.make_data keeps what the databases of this run are copied from; workers of xdist inherit it."""
+    if not hasattr(config, "workerinput"):
+        os.environ[DATA] = tempfile.mkdtemp(prefix="km-data-")
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ.pop(DATA), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

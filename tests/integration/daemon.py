@@ -13,6 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from mariadb import make_data
+
 
 def free_port():
     with socket.socket() as probe:
@@ -63,16 +65,23 @@ PATIENCE = "metering.max_wait=2s"  # a busy machine's commits are no failure of 
 
 
 class Daemon:
-    def __init__(self, build, settings=(), state=None):
+    """`bare`: the daemon makes its database's files by itself; otherwise they lie there (mariadb.make_data)."""
+
+    def __init__(self, build, settings=(), state=None, bare=False):
         self.build = Path(build)
         self.state = Path(state or tempfile.mkdtemp(prefix="keymeter-test-"))
         self.settings = list(settings)
+        self.bare = bare
         self.api = f"127.0.0.1:{free_port()}"
         self.gateway = f"127.0.0.1:{free_port()}"
         self.process = None
         self.info = {}
 
     def start(self):
+        database = self.state / "mariadb"
+        if not self.bare and not database.exists():
+            database.mkdir(mode=0o700)
+            make_data(database / "data", database)
         path = self.state / "dev.json"
         path.unlink(missing_ok=True)
         command = [str(self.build / "keymeterd"), "dev", "--state", str(self.state), "--json", str(path)]

@@ -6,6 +6,7 @@ who is the database's root).
 """
 
 import contextlib
+import fcntl
 import getpass
 import os
 import shutil
@@ -38,6 +39,33 @@ def _state(task):
         return "X"
 
 
+def _install(data, temporary):
+    done = subprocess.run(
+        [_program("mariadb-install-db"), "--no-defaults", "--force", f"--datadir={data}",
+         "--auth-root-authentication-method=socket", f"--auth-root-socket-user={getpass.getuser()}",
+         "--skip-test-db", "--skip-name-resolve", "--innodb-log-file-size=8M", *_as_root()],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False,
+        env={**os.environ, "TMPDIR": str(temporary)})
+    if done.returncode:
+        raise RuntimeError("mariadb-install-db: " + done.stdout.decode(errors="replace"))
+
+
+def make_data(data, temporary):
+    """A data directory as `mariadb-install-db` makes it. Within one run of pytest that is done once,
+    because it takes seconds; all others are copies."""
+    shared = os.environ.get("KEYMETER_TEST_DATA")  # conftest.py makes and removes it
+    if not shared:
+        _install(data, temporary)
+        return
+    template = Path(shared) / "data"
+    with open(Path(shared) / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not template.exists():
+            _install(f"{template}.new", shared)
+            os.rename(f"{template}.new", template)
+    subprocess.run(["cp", "-r", "--preserve=mode", "--sparse=always", template, data], check=True)
+
+
 class Mariadb:
     """start() makes the data directory the first time; close() ends the server and removes all."""
 
@@ -62,16 +90,8 @@ class Mariadb:
 
     def install(self):
         data = self.directory / "data"
-        if data.exists():
-            return
-        done = subprocess.run(
-            [_program("mariadb-install-db"), "--no-defaults", "--force", f"--datadir={data}",
-             "--auth-root-authentication-method=socket", f"--auth-root-socket-user={self.user}",
-             "--skip-test-db", "--skip-name-resolve", *_as_root()],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False,
-            env={**os.environ, **self.temporary})
-        if done.returncode:
-            raise RuntimeError("mariadb-install-db: " + done.stdout.decode(errors="replace"))
+        if not data.exists():
+            make_data(data, self.directory)
 
     def start(self, wait=True):
         """Starts the server; `wait` for an answer, and make the schema."""

@@ -32,7 +32,7 @@ def run_dev(build, state, *options, environment=None):
 
 @pytest.fixture
 def dev(build_directory):
-    daemon = Daemon(build_directory)
+    daemon = Daemon(build_directory, bare=True)
     try:
         yield daemon
     finally:
