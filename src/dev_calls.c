@@ -62,6 +62,7 @@ static enum err submit(struct dev_calls *calls, const char *method, const char *
         .body = buf_span(&calls->body),
         .timeout_ms = CALL_TIMEOUT_MS,
         .with_head = done == shown_done,
+        .alone = true, /* a kept one would be waited for when the daemon stops */
         .done = done,
     };
     return curl_loop_submit(calls->curl, &calls->call);

@@ -147,6 +147,7 @@ static enum err easy_set(struct exchange *exchange)
     good &= curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_HEADER, call->with_head ? 1L : 0L) == CURLE_OK;
+    good &= curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, call->alone ? 1L : 0L) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_answer) == CURLE_OK;
     good &= curl_easy_setopt(easy, CURLOPT_WRITEDATA, exchange) == CURLE_OK;
     return good ? ERR_OK : ERR_NO_MEMORY;

@@ -23,6 +23,7 @@ struct curl_call {
     unsigned timeout_ms;     /* whole exchange; 0: 5000 */
     size_t answer_limit;     /* bytes; 0: 65536. More ends the call with ERR_FULL */
     bool with_head;          /* the answer begins with its status line and headers */
+    bool alone;              /* its connection serves no other call and closes with it */
     void (*done)(struct curl_call *call,
                  enum err error); /* ERR_TIMEOUT, ERR_IO, ERR_FULL, ERR_CLOSED */
     /* results: */

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import exposition
 from daemon import Daemon, request, wait_for
 
 
@@ -196,6 +197,14 @@ def test_mail_is_caught_and_shown(dev):
     assert b"<b>Bold" not in shown.body and b"&lt;b&gt;Bold" in shown.body
     for name in ("..%2fkey.json", "nothing", ".."):
         assert dev.call("GET", f"/dev/mail/{name}", token="").status == 404
+
+
+def test_the_calls_that_are_shown_leave_no_connection(dev):
+    """A stop would wait for it."""
+    dev.start()
+    metrics = exposition.parse(dev.call("GET", "/metrics").body.decode())
+    assert exposition.value(metrics, "keymeter_http_connections", listener="api") == 1  # this one
+    assert exposition.value(metrics, "keymeter_http_connections", listener="gateway") == 0
 
 
 def test_an_admin_is_invited(dev):
