@@ -23,13 +23,13 @@ DATA = "KEYMETER_TEST_DATA"
 
 
 def pytest_configure(config):
-    """Where mariadb.make_data keeps what the databases of this run are copied from; workers of xdist inherit it."""
-    if not hasattr(config, "workerinput"):
-        os.environ[DATA] = tempfile.mkdtemp(prefix="km-data-")
+    """Where mariadb.make_data keeps what the databases of this run are copied from; xdist's workers inherit it."""
+    if DATA not in os.environ:
+        config.test_data = os.environ[DATA] = tempfile.mkdtemp(prefix="km-data-")
 
 
 def pytest_unconfigure(config):
-    if not hasattr(config, "workerinput"):
+    if hasattr(config, "test_data"):
         shutil.rmtree(os.environ.pop(DATA), ignore_errors=True)
 
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -51,19 +52,24 @@ def _install(data, temporary):
 
 
 def make_data(data, temporary):
-    """A data directory as `mariadb-install-db` makes it. Within one run of pytest that is done once,
-    because it takes seconds; all others are copies."""
-    shared = os.environ.get("KEYMETER_TEST_DATA")  # conftest.py makes and removes it
+    """A data directory as `mariadb-install-db` makes it. Within one run of tests that is done once, because
+    it takes seconds; all others are copies."""
+    shared = os.environ.get("KEYMETER_TEST_DATA")  # ./check and conftest.py make and remove it
     if not shared:
         _install(data, temporary)
         return
-    template = Path(shared) / "data"
-    with open(Path(shared) / "lock", "w") as lock:
+    make_template(Path(shared))
+    subprocess.run(["cp", "-r", "--sparse=always", Path(shared) / "data", data], check=True)
+
+
+def make_template(shared):
+    """FOLDER/data; tests/unit/database.c copies it too."""
+    template = shared / "data"
+    with open(shared / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not template.exists():
-            _install(f"{template}.new", shared)
-            os.rename(f"{template}.new", template)
-    subprocess.run(["cp", "-r", "--preserve=mode", "--sparse=always", template, data], check=True)
+            _install(shared / "data.new", shared)
+            os.rename(shared / "data.new", template)
 
 
 class Mariadb:
@@ -229,3 +235,7 @@ class Mariadb:
         """As `--set` arguments of keymeterd."""
         return [f"database.socket={self.socket}", f"database.user={self.user}",
                 f"database.name={self.name}"]
+
+
+if __name__ == "__main__":
+    make_template(Path(sys.argv[1]).resolve())
