@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { CHANGE_TRIES = 5 };
+
 static enum exit_code fail(const char *error)
 {
     fprintf(stderr, "keymeterd: %s\n", error);
@@ -97,19 +99,62 @@ enum exit_code tool_templates_check(const struct settings *settings)
     return count ? EXIT_CODE_FAILED : EXIT_CODE_OK;
 }
 
-static enum err insert_token(struct db *db, const struct token_row *row)
+/* ---- what a tool changes and shows ---- */
+
+static enum err change_once(struct db *db, const struct tool_change *change, int64_t now_ms)
 {
-    struct feed_row feed = {.kind = FEED_TOKEN, .subject = row->id};
-    struct audit_row audit = {.id = id_new(), .at = row->created_at};
+    struct audit_row audit = {.id = id_new(), .at = now_ms, .detail = change->detail};
     snprintf(audit.actor, sizeof audit.actor, "cli");
-    snprintf(audit.action, sizeof audit.action, "token.created");
-    id_format(audit.subject, "tok", row->id);
+    snprintf(audit.action, sizeof audit.action, "%s", change->action);
+    snprintf(audit.subject, sizeof audit.subject, "%s", change->subject);
     enum err result = db_begin(db);
-    if (!result) result = token_insert(db, row);
-    if (!result) result = feed_append(db, row->created_at, &feed, 1, &audit, 1, NULL, NULL);
+    if (!result) result = change->run(db, change->row, now_ms);
+    if (!result) result = feed_append(db, now_ms, change->feed, 1, &audit, 1, NULL, NULL);
     if (!result) return db_commit(db);
     db_rollback(db);
     return result;
+}
+
+enum err tool_change_make(struct db *db, const struct tool_change *change, int64_t now_ms)
+{
+    enum err result = ERR_DB_RETRY;
+    for (unsigned tries = 0; tries < CHANGE_TRIES && result == ERR_DB_RETRY; tries++)
+        result = change_once(db, change, now_ms);
+    return result;
+}
+
+bool tool_print(struct span line)
+{
+    return printf("%.*s\n", (int)line.length, line.data) > 0 && fflush(stdout) == 0;
+}
+
+/* ---- tokens ---- */
+
+static enum err token_insert_run(struct db *db, const void *row, int64_t now_ms)
+{
+    (void)now_ms;
+    return token_insert(db, row);
+}
+
+static enum err token_revoke_run(struct db *db, const void *row, int64_t now_ms)
+{
+    const struct token_row *token = row;
+    bool changed;
+    return token_revoke(db, token->id, now_ms, &changed);
+}
+
+/* The actions are named as the API's. */
+static enum err change_token(struct db *db, const struct token_row *row, bool revoke)
+{
+    char subject[ID_TEXT_SIZE];
+    struct feed_row feed = {.kind = FEED_TOKEN, .subject = row->id};
+    struct tool_change change = {.run = revoke ? token_revoke_run : token_insert_run,
+                                 .row = row,
+                                 .feed = &feed,
+                                 .action = revoke ? "token.revoke" : "token.create",
+                                 .subject = subject};
+    id_format(subject, "tok", row->id);
+    return tool_change_make(db, &change, clock_wall_ms());
 }
 
 enum err tool_make_token(struct db *db, const struct keyring *keyring, const char *name,
@@ -122,12 +167,26 @@ enum err tool_make_token(struct db *db, const struct keyring *keyring, const cha
         .id = id_new(), .name = name, .scopes = scopes, .created_at = clock_wall_ms()};
     key_hash(keyring, secret_span(*secret), row.hash);
     api_key_start(secret_span(*secret), row.start);
-    enum err result = ERR_DB_RETRY;
-    for (unsigned tries = 0; tries < 5 && result == ERR_DB_RETRY; tries++)
-        result = insert_token(db, &row);
+    enum err result = change_token(db, &row, false);
     if (result) secret_free(secret);
     *id = row.id;
     return result;
+}
+
+/* A token that nobody has seen is of no use to anybody. */
+static enum err show_token(struct db *db, uint64_t id, const struct secret *secret, char *error)
+{
+    char text[ID_TEXT_SIZE];
+    id_format(text, "tok", id);
+    if (tool_print(secret_span(secret))) {
+        fprintf(stderr, "%s: keep the token, it is shown only now\n", text);
+        return ERR_OK;
+    }
+    const struct token_row row = {.id = id};
+    bool revoked = change_token(db, &row, true) == ERR_OK;
+    snprintf(error, STARTUP_ERROR_SIZE, "the token could not be written to standard output; %s%s",
+             revoked ? "it was revoked: " : "it stands; revoke it: keymeter tokens revoke ", text);
+    return ERR_IO;
 }
 
 enum exit_code tool_token_create(const struct settings *settings, const char *name,
@@ -153,12 +212,7 @@ enum exit_code tool_token_create(const struct settings *settings, const char *na
         if (result)
             snprintf(error, sizeof error, "the token was not made: %.200s", db_error_text(db));
     }
-    if (!result) {
-        char text[ID_TEXT_SIZE];
-        id_format(text, "tok", id);
-        fprintf(stderr, "%s: keep the token, it is shown only now\n", text);
-        printf("%s\n", secret->text);
-    }
+    if (!result) result = show_token(db, id, secret, error);
     secret_free(&secret);
     keyring_free(&keyring);
     db_close(&db);

@@ -49,8 +49,33 @@ def test_a_daemon_without_streams_serves_and_ends_in_order(cluster, streams):
         daemon.wait()
 
 
-def test_a_token_that_could_not_be_printed_is_an_error(cluster):
-    done = subprocess.run([cluster.program, "token", "create", "--scope", "read", "--config", "/dev/null",
-                           *settings(cluster)], stderr=subprocess.PIPE, text=True, timeout=60, check=False,
-                          preexec_fn=without(1))
-    assert done.returncode == 1, done.stderr
+def nowhere():
+    """Standard output on a full disk."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+
+
+def unread():
+    """Standard output into a pipe that nobody reads."""
+    reader, writer = os.pipe()
+    os.dup2(writer, 1)
+    os.close(reader)
+
+
+@pytest.mark.parametrize("stdout", [without(1), nowhere, unread], ids=["closed", "full", "unread"])
+@pytest.mark.parametrize("words, live, audited", [
+    (["token", "create", "--scope", "read"], "SELECT COUNT(*) FROM token WHERE revoked_at IS NULL",
+     ["token.revoke", "token.create"]),
+    (["admin", "invite"], "SELECT COUNT(*) FROM admin_invite WHERE used_at IS NULL",
+     ["admin.invite_withdrawn", "admin.invite"]),
+], ids=["token", "invite"])
+def test_what_could_not_be_printed_is_taken_back(cluster, words, live, audited, stdout):
+    before = cluster.database.sql(live)
+    done = subprocess.run([cluster.program, *words, "--config", "/dev/null", *settings(cluster)],
+                          stderr=subprocess.PIPE, text=True, timeout=60, check=False, preexec_fn=stdout)
+    assert done.returncode == 1
+    assert "could not be written to standard output" in done.stderr, done.stderr
+    assert "shown only now" not in done.stderr and "Open this link" not in done.stderr
+    assert cluster.database.sql(live) == before
+    rows = cluster.database.sql("SELECT action, subject, actor FROM audit ORDER BY sequence DESC LIMIT 2")
+    assert [row[0] for row in rows] == audited
+    assert rows[0][1] == rows[1][1] and {row[2] for row in rows} == {"cli"}
