@@ -511,7 +511,7 @@ int app_serve(const struct settings *settings)
 {
     struct app *app = NULL;
     char error[APP_ERROR_SIZE];
-    if (app_start(&app, settings, error)) {
+    if (startup_files(settings, error) || app_start(&app, settings, error)) {
         log_event(LOG_ERROR, "start_failed", "%s", error);
         return EXIT_FAILURE;
     }

@@ -12,8 +12,34 @@
 #include "store/migrate.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
+
+/* What the daemon opens beside clients' connections: its loop, listeners, the database's
+ * connections, calls to relays and providers, files that are read in passing. */
+enum { FILES_OF_ITS_OWN = 128 };
 
 _Static_assert((int)STARTUP_ERROR_SIZE >= (int)SECRET_FILE_ERROR_SIZE, "an error fits");
+
+enum err startup_files(const struct settings *settings, char error[STARTUP_ERROR_SIZE])
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur == RLIM_INFINITY) return ERR_OK;
+    rlim_t wanted = (rlim_t)FILES_OF_ITS_OWN + settings->limits.connections;
+    if (files.rlim_cur < FILES_OF_ITS_OWN) {
+        snprintf(error, STARTUP_ERROR_SIZE,
+                 "the limit of open files is %llu, which is too few: allow %llu (`ulimit -n`, or "
+                 "LimitNOFILE= of the unit)",
+                 (unsigned long long)files.rlim_cur, (unsigned long long)wanted);
+        return ERR_INVALID;
+    }
+    if (files.rlim_cur < wanted)
+        log_event(LOG_WARN, "few_files",
+                  "the limit of open files is %llu, but limits.connections = %u needs %llu: raise "
+                  "it (`ulimit -n`, or LimitNOFILE= of the unit), or lower the setting",
+                  (unsigned long long)files.rlim_cur, settings->limits.connections,
+                  (unsigned long long)wanted);
+    return ERR_OK;
+}
 
 enum err startup_database_init(struct startup_database *database, const struct settings *settings,
                                char error[STARTUP_ERROR_SIZE])

@@ -13,6 +13,10 @@ struct settings;
 
 enum { STARTUP_ERROR_SIZE = 512 };
 
+/* Refuses a limit of open files (ulimit -n) that the daemon itself does not fit in, and warns of
+ * one that its connections do not. */
+MUST_USE enum err startup_files(const struct settings *settings, char error[STARTUP_ERROR_SIZE]);
+
 /* How to connect, as the settings say. Lives where the pools can see it: longer than they do. */
 struct startup_database {
     struct db_config config; /* borrows the settings' texts */

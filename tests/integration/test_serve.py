@@ -94,6 +94,20 @@ def test_no_database_is_told(operator):
     assert "/nonexistent/socket" in refused.stderr
 
 
+def test_a_limit_of_open_files_that_is_too_low_is_told(build_directory):
+    def serve(limit):
+        return subprocess.run(["sh", "-c", f'ulimit -n {limit}; exec "$0" "$@"', str(build_directory / "keymeterd"),
+                               "serve", "--config", "/dev/null", "--set", "database.socket=/nonexistent/socket"],
+                              capture_output=True, text=True, timeout=60, check=False)
+
+    refused = serve(8)
+    assert refused.returncode == 1
+    assert "the limit of open files is 8" in refused.stderr and "LimitNOFILE=" in refused.stderr
+    warned = serve(1024)
+    assert "few_files" in warned.stderr and "limits.connections = 4096" in warned.stderr
+    assert "/nonexistent/socket" in warned.stderr
+
+
 def test_a_stalled_database_is_told_before_its_connection_is_given_up(operator):
     assert operator.run("migrate", "up").returncode == 0
     process = operator.serve()
