@@ -109,7 +109,9 @@ static void verify_write(struct reading *reading, struct buf *out)
 
 struct verdict handle_audit_verify(struct http_request *request)
 {
+    struct problem problem = {0};
     struct audit_verifying *verifying = ARENA_NEW(&request->arena, struct audit_verifying);
+    if (!query_only(request, NULL, &problem)) return problem_reply(request, &problem);
     if (!verifying) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     verifying->reading.run = verify_run;
     verifying->reading.write = verify_write;

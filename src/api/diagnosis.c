@@ -115,7 +115,9 @@ static void diagnosis_write(struct reading *reading, struct buf *out)
 
 struct verdict handle_diagnosis(struct http_request *request)
 {
+    struct problem problem = {0};
     struct diagnosing *diagnosing = ARENA_NEW(&request->arena, struct diagnosing);
+    if (!query_only(request, NULL, &problem)) return problem_reply(request, &problem);
     if (!diagnosing) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     diagnosing->settings = request_service(request)->settings;
     diagnosing->reading.run = diagnosis_run;

@@ -31,7 +31,8 @@ struct verdict handle_verify(struct http_request *request)
 {
     struct service *service = request_service(request);
     struct body body CLEANUP(body_done) = {0};
-    if (!body_open(&body, request)) return problem_reply(request, &body.problem);
+    if (!body_open(&body, request) || !query_only(request, NULL, &body.problem))
+        return problem_reply(request, &body.problem);
     struct verify_request *verify = ARENA_NEW(&request->arena, struct verify_request);
     if (!verify) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     if (!verify_read(&body.fields, &verify->call, &verify->key))

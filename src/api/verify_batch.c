@@ -145,7 +145,8 @@ struct verdict handle_verify_batch(struct http_request *request)
 {
     struct service *service = request_service(request);
     struct body body CLEANUP(body_done) = {0};
-    if (!body_open(&body, request)) return problem_reply(request, &body.problem);
+    if (!body_open(&body, request) || !query_only(request, NULL, &body.problem))
+        return problem_reply(request, &body.problem);
     struct verify_batch *batch = ARENA_NEW(&request->arena, struct verify_batch);
     if (!batch) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     if (!batch_read(&body, service->settings->metering.queue, batch))

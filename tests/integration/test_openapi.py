@@ -122,6 +122,11 @@ def test_documented_requests_get_documented_answers(daemon, fresh, path, method,
     assert 200 <= answer.status < 300, answer
     check(operation, answer)
     assert answer.headers["Cache-Control"] == "no-store"
+    if operation.get("security") is None or body is not None:
+        refused = daemon.call(method.upper(), url + "?surprise=1", body)
+        assert refused.status == 422, refused
+        assert [error["location"] for error in refused.json["errors"]] == ["query.surprise"]
+        check(operation, refused)
     if operation.get("security") is None:
         refused = daemon.call(method.upper(), url, body, token="")
         assert refused.status == 401
