@@ -28,6 +28,10 @@ static enum err file_open(int *file, const char *path, char *error)
                  strerror(errno));
         return ERR_IO;
     }
+    if (!S_ISREG(status.st_mode)) {
+        snprintf(error, SECRET_FILE_ERROR_SIZE, "%.300s is no regular file", path);
+        return ERR_INVALID;
+    }
     if ((status.st_mode & (S_IRWXG | S_IRWXO)) == 0 || is_systemd_credential(path, &status))
         return ERR_OK;
     snprintf(error, SECRET_FILE_ERROR_SIZE, "%.300s can be read by others; chmod 600 it", path);

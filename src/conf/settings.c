@@ -9,10 +9,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ini.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LINE_MAX_LENGTH = 2048 };
@@ -23,7 +25,7 @@ struct reading {
     FILE *file;
     const char *path;
     unsigned line;
-    bool too_long;
+    const char *wrong;                 /* with the line, whatever it says */
     unsigned seen[SETTINGS_TABLE_MAX]; /* the line a setting was set on, 0: not yet */
     char *error;
     enum err result;
@@ -114,24 +116,51 @@ static int on_setting(void *user, const char *section, const char *key, const ch
 static char *next_line(char *out, int size, void *stream)
 {
     struct reading *reading = stream;
-    if (reading->too_long || reading->result || !fgets(out, size, reading->file)) return NULL;
-    reading->line++;
-    if (!strchr(out, '\n') && !feof(reading->file)) {
-        reading->too_long = true;
-        return NULL;
+    int used = 0, c = EOF;
+    if (reading->wrong || reading->result) return NULL;
+    while (used < size - 1 && (c = getc(reading->file)) != EOF) {
+        if (c == '\0') reading->wrong = "the line holds a NUL byte";
+        out[used++] = (char)c;
+        if (c == '\n') break;
     }
+    if (used == 0) return NULL;
+    out[used] = '\0';
+    reading->line++;
+    if (c != '\n' && c != EOF && !reading->wrong) reading->wrong = "the line is too long";
+    if (reading->wrong) return NULL;
     size_t blanks = strspn(out, " \t");
     memmove(out, out + blanks, strlen(out + blanks) + 1);
     return out;
 }
 
+/* A pipe would be waited for, and a folder be read as an empty file. */
+static FILE *open_file(const char *path, const char **wrong)
+{
+    struct stat status;
+    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    *wrong = NULL;
+    if (file < 0 || fstat(file, &status))
+        *wrong = strerror(errno);
+    else if (S_ISDIR(status.st_mode))
+        *wrong = "it is a folder; give the file itself";
+    else if (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode))
+        *wrong = "it is a pipe; put the settings into a file";
+    FILE *stream = *wrong ? NULL : fdopen(file, "r");
+    if (!stream && file >= 0) close(file);
+    if (!stream && !*wrong) *wrong = "no memory";
+    return stream;
+}
+
 static enum err read_file(struct settings *settings, const char *path, char *error)
 {
     struct reading reading = {.settings = settings, .path = path, .error = error};
-    reading.file = fopen(path, "re");
+    const char *refused;
+    errno = 0;
+    reading.file = open_file(path, &refused);
     if (!reading.file) {
-        snprintf(error, SETTINGS_ERROR_SIZE, "%.200s cannot be read: %s", path, strerror(errno));
-        return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+        enum err result = errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+        snprintf(error, SETTINGS_ERROR_SIZE, "%.200s cannot be read: %s", path, refused);
+        return result;
     }
     ini_max_line = LINE_MAX_LENGTH;
     int bad_line = ini_parse_stream(next_line, &reading, on_setting, &reading);
@@ -141,11 +170,11 @@ static enum err read_file(struct settings *settings, const char *path, char *err
      */
     bool earlier = bad_line > 0 && (unsigned)bad_line < reading.line;
     if (reading.result && !earlier) return reading.result;
-    if (reading.too_long || bad_line) {
+    if (reading.wrong || bad_line) {
+        const char *why = reading.wrong ? reading.wrong : "no memory";
+        if (bad_line > 0) why = "neither [section] nor key = value nor a # comment";
         snprintf(error, SETTINGS_ERROR_SIZE, "%.200s:%u: %s", path,
-                 bad_line > 0 ? (unsigned)bad_line : reading.line,
-                 bad_line <= 0 ? "the line is too long"
-                               : "neither [section] nor key = value nor a # comment");
+                 bad_line > 0 ? (unsigned)bad_line : reading.line, why);
         return ERR_INVALID;
     }
     if (failed) snprintf(error, SETTINGS_ERROR_SIZE, "%.200s cannot be read to its end", path);

@@ -139,6 +139,45 @@ static void a_line_that_is_too_long_is_refused(void **state)
     refuses(text, ":2: the line is too long");
 }
 
+static void a_nul_byte_is_told_as_one(void **state)
+{
+    (void)state;
+    static const char text[] = "[node]\n# a\0b\nname = a\n";
+    struct settings settings;
+    FILE *file = fopen(path_of("keymeter.conf"), "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, sizeof text - 1, file), sizeof text - 1);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(load(&settings), ERR_INVALID);
+    assert_non_null(strstr(error, ":2: the line holds a NUL byte"));
+    settings_done(&settings);
+}
+
+static void a_mark_in_front_and_line_ends_of_windows_are_taken(void **state)
+{
+    (void)state;
+    struct settings settings;
+    write_file("keymeter.conf", "\xEF\xBB\xBF[node]\r\nname = a\r\n");
+    assert_int_equal(load(&settings), ERR_OK);
+    assert_string_equal(settings.node.name, "a");
+    settings_done(&settings);
+}
+
+static void what_is_no_file_is_refused_at_once(void **state)
+{
+    (void)state;
+    struct settings settings;
+    char path[160];
+    snprintf(path, sizeof path, "%s", path_of("pipe"));
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(settings_load(&settings, path, NULL, 0, error), ERR_IO);
+    assert_non_null(strstr(error, "pipe cannot be read: it is a pipe"));
+    settings_done(&settings);
+    assert_int_equal(settings_load(&settings, folder, NULL, 0, error), ERR_IO);
+    assert_non_null(strstr(error, "cannot be read: it is a folder"));
+    settings_done(&settings);
+}
+
 static void values_are_checked_by_type(void **state)
 {
     (void)state;
@@ -312,6 +351,9 @@ int main(void)
         cmocka_unit_test(files_and_overrides_win_in_order),
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(a_line_that_is_too_long_is_refused),
+        cmocka_unit_test(a_nul_byte_is_told_as_one),
+        cmocka_unit_test(a_mark_in_front_and_line_ends_of_windows_are_taken),
+        cmocka_unit_test(what_is_no_file_is_refused_at_once),
         cmocka_unit_test(values_are_checked_by_type),
         cmocka_unit_test(rotations_go_by_themselves_with_mail),
         cmocka_unit_test(a_file_that_was_named_must_exist),
