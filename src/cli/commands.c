@@ -22,6 +22,25 @@
     {                                                                                              \
         "cursor", "cursor", FIELD_TEXT, false                                                      \
     }
+/* What a key or a customer has beside what makes it. */
+#define KEY_SETTINGS                                                                               \
+    {"permissions", "permissions", FIELD_LIST, false},                                             \
+        {"networks", "allowed_networks", FIELD_LIST, false},                                       \
+        {"expires-at", "expires_at", FIELD_TEXT, false},                                           \
+        {"monthly-cap", "monthly_cap", FIELD_NUMBER, false},                                       \
+        {"rotation", "rotation", FIELD_TEXT, false},                                               \
+        {"rate-limits", "rate_limits", FIELD_JSON, false},                                         \
+    {                                                                                              \
+        "metadata", "metadata", FIELD_JSON, false                                                  \
+    }
+#define CUSTOMER_SETTINGS                                                                          \
+    {"name", "name", FIELD_TEXT, false}, {"language", "language", FIELD_TEXT, false},              \
+        {"openpgp-key-file", "openpgp_key", FIELD_FILE, false},                                    \
+        {"smime-certificate-file", "smime_certificate", FIELD_FILE, false},                        \
+        {"smime-cipher", "smime_cipher", FIELD_TEXT, false},                                       \
+    {                                                                                              \
+        "metadata", "metadata", FIELD_JSON, false                                                  \
+    }
 
 static const struct field no_fields[] = {
     END,
@@ -41,26 +60,14 @@ static const struct field create_fields[] = {
     {"description", "description", FIELD_TEXT, false},
     {"environment", "environment", FIELD_TEXT, false},
     {"label", "label", FIELD_TEXT, false},
-    {"permissions", "permissions", FIELD_LIST, false},
-    {"networks", "allowed_networks", FIELD_LIST, false},
-    {"expires-at", "expires_at", FIELD_TEXT, false},
-    {"monthly-cap", "monthly_cap", FIELD_NUMBER, false},
-    {"rotation", "rotation", FIELD_TEXT, false},
-    {"rate-limits", "rate_limits", FIELD_JSON, false},
-    {"metadata", "metadata", FIELD_JSON, false},
+    KEY_SETTINGS,
     {"deliver", "deliver", FIELD_TEXT, false},
     END,
 };
 static const struct field update_fields[] = {
     {"title", "title", FIELD_TEXT, false},
     {"description", "description", FIELD_TEXT, false},
-    {"permissions", "permissions", FIELD_LIST, false},
-    {"networks", "allowed_networks", FIELD_LIST, false},
-    {"expires-at", "expires_at", FIELD_TEXT, false},
-    {"monthly-cap", "monthly_cap", FIELD_NUMBER, false},
-    {"rotation", "rotation", FIELD_TEXT, false},
-    {"rate-limits", "rate_limits", FIELD_JSON, false},
-    {"metadata", "metadata", FIELD_JSON, false},
+    KEY_SETTINGS,
     END,
 };
 static const struct field import_fields[] = {
@@ -73,13 +80,7 @@ static const struct field import_fields[] = {
     {"title", "title", FIELD_TEXT, false},
     {"description", "description", FIELD_TEXT, false},
     {"environment", "environment", FIELD_TEXT, false},
-    {"permissions", "permissions", FIELD_LIST, false},
-    {"networks", "allowed_networks", FIELD_LIST, false},
-    {"expires-at", "expires_at", FIELD_TEXT, false},
-    {"monthly-cap", "monthly_cap", FIELD_NUMBER, false},
-    {"rotation", "rotation", FIELD_TEXT, false},
-    {"rate-limits", "rate_limits", FIELD_JSON, false},
-    {"metadata", "metadata", FIELD_JSON, false},
+    KEY_SETTINGS,
     END,
 };
 static const struct field secret_fields[] = {
@@ -107,12 +108,7 @@ static const struct field signup_fields[] = {
     {"tier", "tier", FIELD_TEXT, true},
     {"reference", "payment.reference", FIELD_TEXT, false},
     {"title", "key.title", FIELD_TEXT, false},
-    {"name", "name", FIELD_TEXT, false},
-    {"language", "language", FIELD_TEXT, false},
-    {"openpgp-key-file", "openpgp_key", FIELD_FILE, false},
-    {"smime-certificate-file", "smime_certificate", FIELD_FILE, false},
-    {"smime-cipher", "smime_cipher", FIELD_TEXT, false},
-    {"metadata", "metadata", FIELD_JSON, false},
+    CUSTOMER_SETTINGS,
     {"deliver", "deliver", FIELD_TEXT, false},
     END,
 };
@@ -121,24 +117,14 @@ static const struct field customer_fields[] = {
     {"email", "email", FIELD_TEXT, true},
     {"tier", "tier", FIELD_TEXT, true},
     {"reference", "payment.reference", FIELD_TEXT, false},
-    {"name", "name", FIELD_TEXT, false},
-    {"language", "language", FIELD_TEXT, false},
-    {"openpgp-key-file", "openpgp_key", FIELD_FILE, false},
-    {"smime-certificate-file", "smime_certificate", FIELD_FILE, false},
-    {"smime-cipher", "smime_cipher", FIELD_TEXT, false},
-    {"metadata", "metadata", FIELD_JSON, false},
+    CUSTOMER_SETTINGS,
     END,
 };
 static const struct field customer_update_fields[] = {
     {"email", "email", FIELD_TEXT, false},
     {"tier", "tier", FIELD_TEXT, false},
     {"reference", "payment.reference", FIELD_TEXT, false},
-    {"name", "name", FIELD_TEXT, false},
-    {"language", "language", FIELD_TEXT, false},
-    {"openpgp-key-file", "openpgp_key", FIELD_FILE, false},
-    {"smime-certificate-file", "smime_certificate", FIELD_FILE, false},
-    {"smime-cipher", "smime_cipher", FIELD_TEXT, false},
-    {"metadata", "metadata", FIELD_JSON, false},
+    CUSTOMER_SETTINGS,
     END,
 };
 static const struct field customer_list_fields[] = {
@@ -285,8 +271,9 @@ const struct command commands[] = {
             "a service token; it alone goes to standard output"),
     COMMAND("tokens", "revoke", "DELETE", "/v1/tokens/%s", SHOW_OBJECT, NULL, no_fields,
             "refuse a token from now on"),
-    COMMAND("portal", "open", "POST", "/v1/portal-sessions", SHOW_OBJECT, NULL, portal_fields,
-            "a link by which a customer comes to the portal, once"),
+    COMMAND(
+        "portal", "open", "POST", "/v1/portal-sessions", SHOW_LINK, NULL, portal_fields,
+        "a link by which a customer comes to the portal, once; it alone goes to standard output"),
     COMMAND("rotations", "list", "GET", "/v1/rotations", SHOW_TABLE, rotation_columns,
             rotation_fields, "what is to be rotated or retired, and what was"),
     COMMAND("rotations", "run", "POST", "/v1/rotations/run", SHOW_OBJECT, NULL, no_fields,

@@ -26,6 +26,7 @@ enum show {
     SHOW_TABLE,  /* of `columns` */
     SHOW_OBJECT, /* one member a line */
     SHOW_SECRET, /* the secret alone on standard output, the rest on standard error */
+    SHOW_LINK,   /* the link alone on standard output, its end on standard error */
     SHOW_VERDICT,
     SHOW_CHANGES,    /* page after page: what differed, and the totals on standard error */
     SHOW_MAIL,       /* its text with the subject, or its HTML; the id is a kind */

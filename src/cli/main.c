@@ -52,6 +52,14 @@ static void show_secret(const json_t *answer)
     if (secret) puts(secret);
 }
 
+static void show_link(const json_t *answer)
+{
+    const char *link = json_string_value(json_object_get(answer, "url"));
+    const char *end = json_string_value(json_object_get(answer, "expires_at"));
+    if (link) puts(link);
+    if (end) fprintf(stderr, "it opens once, until %s\n", end);
+}
+
 static enum exit_code show(const struct invocation *call, const struct client_answer *answer)
 {
     if (call->as_json) {
@@ -72,6 +80,9 @@ static enum exit_code show(const struct invocation *call, const struct client_an
     case SHOW_OBJECT:
     case SHOW_RELAY:
         if (!call->as_json) show_object(answer->json);
+        break;
+    case SHOW_LINK:
+        if (!call->as_json) show_link(answer->json);
         break;
     case SHOW_SECRET:
         if (!call->as_json) show_secret(answer->json);
@@ -102,7 +113,8 @@ static const struct command *find_command(int argc, char **argv, int *at)
 static enum exit_code make_own_key(struct invocation *call)
 {
     unsigned char random[IDEMPOTENCY_BYTES];
-    if (call->command->show != SHOW_SECRET || call->idempotency_key) return EXIT_CODE_OK;
+    enum show show = call->command->show;
+    if ((show != SHOW_SECRET && show != SHOW_LINK) || call->idempotency_key) return EXIT_CODE_OK;
     if (getrandom(random, sizeof random, 0) != sizeof random) {
         fputs("keymeter: no random numbers\n", stderr);
         return EXIT_CODE_LOCAL;

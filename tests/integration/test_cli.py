@@ -37,6 +37,17 @@ def key_id_of(done):
     return done.stderr.split(":")[0]
 
 
+def test_a_portal_link_stands_alone(client):
+    assert client.sign_up().returncode == 0
+    customer = json.loads(client.run("customers", "list", "--json").stdout)["data"][0]["id"]
+    opened = client.run("portal", "open", "--customer", customer)
+    assert opened.returncode == 0, opened.stderr
+    assert re.fullmatch(r"http://\S+/portal/\S+\n", opened.stdout), opened.stdout
+    assert re.fullmatch(r"it opens once, until \S+Z\n", opened.stderr), opened.stderr
+    assert set(json.loads(client.run("portal", "open", "--customer", customer, "--json").stdout)) == {
+        "url", "expires_at"}
+
+
 def test_a_key_from_sign_up_to_revocation(client):
     made = client.sign_up("--title", "Shop, east")
     assert made.returncode == 0, made.stderr
