@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { SETS_MAX = 96, SET_SIZE = PATH_MAX + 64, DATABASE_CHECK_MS = 1000 };
@@ -162,6 +163,7 @@ static enum err prepare(struct dev *dev)
 {
     enum err result = dev_state_open(&dev->state, dev->options->state_dir, dev->error);
     if (!result) result = load_settings(dev);
+    if (!result) result = startup_files(&dev->settings, dev->error);
     if (!result) result = start_database(dev);
     if (result) return result;
     struct startup_database database;
@@ -387,14 +389,26 @@ static enum err run_daemon(struct dev *dev)
     return result ? result : closed;
 }
 
+/* It stands when everything is ready. What is no file, /dev/stdout, is not replaced by one. */
+static enum err remove_json(struct dev *dev)
+{
+    const char *path = dev->options->json_file;
+    struct stat status;
+    if (!path || lstat(path, &status)) return ERR_OK;
+    if (S_ISREG(status.st_mode) && unlink(path) == 0) return ERR_OK;
+    snprintf(dev->error, sizeof dev->error, "--json: %.200s %s", path,
+             S_ISREG(status.st_mode) ? "cannot be replaced" : "is no regular file");
+    return ERR_INVALID;
+}
+
 int dev_run(const struct dev_options *options)
 {
     struct dev *dev = calloc(1, sizeof *dev);
     if (!dev) return EXIT_FAILURE;
     dev->options = options;
-    if (options->json_file) unlink(options->json_file); /* it stands when everything is ready */
     hold_signals(SIG_BLOCK);
-    enum err result = prepare(dev);
+    enum err result = remove_json(dev);
+    if (!result) result = prepare(dev);
     if (!result) result = run_daemon(dev);
     bool failed = result || dev->failed;
     if (failed) fprintf(stderr, "keymeterd dev: %s\n", dev->error);

@@ -174,6 +174,18 @@ def test_a_setting_that_cannot_be_is_told(build_directory, tmp_path, setting, to
     assert told in done.stderr
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/null", path)],
+                         ids=["pipe", "folder", "link"])
+def test_what_is_no_file_is_not_replaced_by_the_json(build_directory, tmp_path, make):
+    """/dev/stdout, for root."""
+    path = tmp_path / "there"
+    make(path)
+    before = path.lstat()
+    done = run_dev(build_directory, tmp_path / "state", "--json", str(path))
+    assert done.returncode == 1 and f"--json: {path} is no regular file" in done.stderr
+    assert path.lstat() == before and not (tmp_path / "state").exists()
+
+
 def test_a_former_json_file_does_not_stand_while_starting(build_directory, tmp_path):
     path = tmp_path / "dev.json"
     path.write_text("{}")
