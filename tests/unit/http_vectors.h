@@ -97,6 +97,15 @@ static const struct vector smuggling[] = {
     V("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: "
       "chunked\r\n\r\n"
       "0\r\n\r\n"),
+    V("POST / HTTP/1.1\r\nHost: x\r\nTRANSFER-ENCODING: chunked\r\ncONTENT-lENGTH: "
+      "5\r\n\r\n0\r\n\r\n"),
+    V("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\ntRANSFER-eNCODING: "
+      "chunked\r\n\r\n0\r\n\r\n"),
+    V("POST / HTTP/1.1\r\nHost: x\r\nTRANSFER-ENCODING: gzip, chunked\r\n\r\n0\r\n\r\n"),
+    V("POST / HTTP/1.1\r\nHost: x\r\nTRANSFER-ENCODING: identity\r\n\r\n"),
+    V("POST / HTTP/1.0\r\nHost: x\r\nTRANSFER-ENCODING: chunked\r\n\r\n0\r\n\r\n"),
+    V("POST / HTTP/1.1\r\nHOST: x\r\nhOST: x\r\n\r\n"),
+    V("POST / HTTP/1.1\r\nHost: x\r\nCONTENT-LENGTH: 3\r\nContent-length: 3\r\n\r\nabc"),
     V("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
     V("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n"),
     V("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),

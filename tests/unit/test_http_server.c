@@ -97,7 +97,9 @@ static void serves_the_same_however_the_bytes_are_cut(void **state)
     static const char data[] =
         "POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
         "3\r\nabc\r\n2;e\r\nde\r\n0\r\nT: v\r\n\r\n"
-        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nfgh";
+        "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nfgh"
+        "POST /echo HTTP/1.1\r\nhOST: x\r\nTRANSFER-ENCODING: chunked\r\n\r\n"
+        "4\r\nijkl\r\n0\r\n\r\n";
     size_t length = sizeof data - 1;
     int fd = dial(&fixture);
     struct buf in = {0};
@@ -106,11 +108,13 @@ static void serves_the_same_however_the_bytes_are_cut(void **state)
         give(fd, data + cut, length - cut);
         expect_one(fd, &in, "HTTP/1.1 200 ", "\r\n\r\nabcde");
         expect_one(fd, &in, "HTTP/1.1 200 ", "\r\n\r\nfgh");
+        expect_one(fd, &in, "HTTP/1.1 200 ", "\r\n\r\nijkl");
     }
     for (size_t i = 0; i < length; i++)
         give(fd, data + i, 1);
     expect_one(fd, &in, "HTTP/1.1 200 ", "\r\n\r\nabcde");
     expect_one(fd, &in, "HTTP/1.1 200 ", "\r\n\r\nfgh");
+    expect_one(fd, &in, "HTTP/1.1 200 ", "\r\n\r\nijkl");
     buf_done(&in);
     close(fd);
     server_end(&fixture);
