@@ -82,7 +82,7 @@ static void deadlines(struct meter *meter, int64_t now_us)
         if (!due && now_us - call->arrived_us < meter->max_wait_us - TICK_MS * 1000) return;
         if (call->secret) call->cause = meter_cause_of(meter);
         if (call->batch)
-            batch_orphan(meter, call);
+            batch_orphan(call);
         else
             call_uncharge(call);
         call_answer(meter, call, VERIFY_UNAVAILABLE);
@@ -109,7 +109,7 @@ static void pools_stop(struct meter *meter)
     loop_hook_free(&meter->turn);
     if (meter->unresolved) {
         log_event(LOG_WARN, "batch_unresolved", "stopped before its outcome was known");
-        batch_end(meter, &meter->unresolved);
+        batch_end(&meter->unresolved);
     }
     meter->pools_open = 1;
     for (size_t i = 0; i < COUNT_OF(pools); i++) {

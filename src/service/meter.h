@@ -72,8 +72,8 @@ struct verify_call {
     struct rate_view rates[RATE_LIMITS_MAX];
     unsigned retry_after_s;
     /* the meter's own */
-    struct list link; /* in a batch, a load or a budget's waiters */
-    struct list age;  /* in meter->waiting, by arrival */
+    struct list link; /* where it waits: for a batch, in one, for a load, tiers or units */
+    struct list age;  /* in meter->age, by arrival */
     struct meter_secret *secret;
     struct meter_budget *budgets[VERIFY_BUDGETS]; /* NULL: does not count there */
     struct meter_budget *denied_by;               /* with QUOTA_EXCEEDED */

@@ -19,12 +19,22 @@ enum {
     FAILED_LOG_US = 1000 * 1000,
 };
 
-static void last_use_take(struct journal_entry *into, const struct journal_entry *later)
+/* Adds a later entry of the same secret. False: they count in different places. */
+static bool entry_merge(struct journal_entry *into, const struct journal_entry *later)
 {
-    if (!later->last_used_ms) return;
+    if (into->hour != later->hour || into->period_start != later->period_start ||
+        into->flags != later->flags)
+        return false;
+    into->units += later->units;
+    into->allowed += later->allowed;
+    into->denied_quota += later->denied_quota;
+    into->denied_rate += later->denied_rate;
+    into->denied_other += later->denied_other;
+    if (!later->last_used_ms) return true;
     into->last_used_ms = later->last_used_ms;
     into->network_length = later->network_length;
     memcpy(into->network, later->network, sizeof into->network);
+    return true;
 }
 
 enum err carry_add(struct meter *meter, const struct journal_entry *entry)
@@ -32,16 +42,7 @@ enum err carry_add(struct meter *meter, const struct journal_entry *entry)
     if (!meter->carry_count) meter->carry_since_us = clock_mono_us();
     for (size_t i = meter->carry_count, looked = 0; i && looked < 8; i--, looked++) {
         struct journal_entry *other = &meter->carry[i - 1];
-        if (other->secret_id != entry->secret_id || other->hour != entry->hour ||
-            other->period_start != entry->period_start || other->flags != entry->flags)
-            continue;
-        other->units += entry->units;
-        other->allowed += entry->allowed;
-        other->denied_quota += entry->denied_quota;
-        other->denied_rate += entry->denied_rate;
-        other->denied_other += entry->denied_other;
-        last_use_take(other, entry);
-        return ERR_OK;
+        if (other->secret_id == entry->secret_id && entry_merge(other, entry)) return ERR_OK;
     }
     if (meter->carry_count == meter->carry_room) {
         size_t room = meter->carry_room ? meter->carry_room * 2 : 256;
@@ -97,9 +98,8 @@ static void orphan_give_back(const struct meter_orphan *orphan)
     }
 }
 
-void batch_end(struct meter *meter, struct meter_batch **batch)
+void batch_end(struct meter_batch **batch)
 {
-    (void)meter;
     if (!*batch) return;
     for (size_t i = 0; i < (*batch)->orphan_count; i++)
         orphan_release(&(*batch)->orphans[i]);
@@ -162,19 +162,9 @@ static void batch_encode(struct meter_batch *batch)
         struct meter_secret *secret = call->secret;
         if (!secret->key || call->code == VERIFY_UNAVAILABLE) continue;
         struct journal_entry entry = call_entry(call);
-        struct journal_entry *same = secret->entry ? &entries[secret->entry - 1] : NULL;
-        if (!same || same->hour != entry.hour || same->period_start != entry.period_start ||
-            same->flags != entry.flags) {
-            entries[count++] = entry;
-            secret->entry = (unsigned)count;
-            continue;
-        }
-        same->units += entry.units;
-        same->allowed += entry.allowed;
-        same->denied_quota += entry.denied_quota;
-        same->denied_rate += entry.denied_rate;
-        same->denied_other += entry.denied_other;
-        last_use_take(same, &entry);
+        if (secret->entry && entry_merge(&entries[secret->entry - 1], &entry)) continue;
+        entries[count++] = entry;
+        secret->entry = (unsigned)count;
     }
     struct journal_writer writer;
     journal_encode_begin(&writer, &batch->payload);
@@ -302,7 +292,7 @@ void batch_answer(struct meter *meter, struct meter_batch *batch)
         if (carry_add(meter, &orphan->refund) == ERR_OK) /* else it stays charged */
             orphan_give_back(orphan);
     }
-    batch_end(meter, &batch);
+    batch_end(&batch);
 }
 
 /* Nothing was written: every call is decided again, charges are taken back. */
@@ -316,7 +306,7 @@ void batch_undo(struct meter *meter, struct meter_batch *batch)
     orphans_uncharge(batch);
     carry_return(meter, batch);
     calls_decide(meter, &batch->calls);
-    batch_end(meter, &batch);
+    batch_end(&batch);
 }
 
 static bool call_is_stale(const struct meter *meter, const struct verify_call *call)
@@ -416,9 +406,8 @@ static void batch_done(struct db_job *job, enum err error)
 
 /* The call is about to be answered 503 while its batch is under way: what the batch writes of it is
  * taken back once that is known. */
-void batch_orphan(struct meter *meter, struct verify_call *call)
+void batch_orphan(struct verify_call *call)
 {
-    (void)meter;
     struct meter_batch *batch = call->batch;
     call->batch = NULL;
     if (!call->secret->key || call->code == VERIFY_UNAVAILABLE) return;

@@ -47,11 +47,11 @@ struct meter_batch {
 void batch_start(struct meter *meter); /* closes the open batch when the flusher is free */
 void batch_answer(struct meter *meter, struct meter_batch *batch);
 void batch_undo(struct meter *meter, struct meter_batch *batch);
-void batch_orphan(struct meter *meter, struct verify_call *call);
+void batch_orphan(struct verify_call *call);
 MUST_USE enum err carry_add(struct meter *meter, const struct journal_entry *entry);
 struct journal_entry call_entry(const struct verify_call *call);
 /* Its entry is written, or carried. */
 void call_counted(const struct verify_call *call);
-void batch_end(struct meter *meter, struct meter_batch **batch); /* frees it */
+void batch_end(struct meter_batch **batch); /* frees it */
 
 #endif

@@ -3,6 +3,7 @@
  * by a reload. */
 #include "service/meter_private.h"
 
+#include "base/codec.h"
 #include "base/log.h"
 
 #include <jansson.h>
@@ -196,6 +197,14 @@ static bool extras_read(const struct key_load_row *row, struct meter_extras **ou
     return whole;
 }
 
+static void log_unreadable(uint64_t key_id)
+{
+    char id[ID_TEXT_SIZE];
+    id_format(id, "key", key_id);
+    log_event(LOG_ERROR, "key_unreadable", "%s has rate limits that cannot be read: it is refused",
+              id);
+}
+
 bool key_set(struct meter *meter, struct meter_key *key, const struct key_load_row *row)
 {
     struct meter_extras *extras;
@@ -204,8 +213,7 @@ bool key_set(struct meter *meter, struct meter_key *key, const struct key_load_r
     key->extras = extras;
     key->live = row->live;
     key->disabled = row->disabled || (extras && extras->unreadable);
-    if (extras && extras->unreadable)
-        log_event(LOG_ERROR, "key_unreadable", "rate limits that cannot be read: it is refused");
+    if (extras && extras->unreadable) log_unreadable(row->key_id);
     key->suspended = row->suspended;
     key->revoked = row->revoked;
     key->expires_at = row->key_expires_at;

@@ -1,6 +1,6 @@
-/* The key table: secrets by hash, keys and customers by id. Loop
- * thread. What a feed row makes stale stays in place (rate-limit states live on) and is loaded
- * again; an entry goes only when no call points at it. Bounded by meter->secret_limit. */
+/* The key table: secrets by hash, keys and customers by id. Loop thread. What a feed row makes
+ * stale stays in place (rate-limit states live on) and is loaded again; an entry goes only when no
+ * call points at it. Bounded by meter->secret_limit. */
 #include "service/meter_private.h"
 
 #include "base/clock.h"
