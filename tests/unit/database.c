@@ -2,6 +2,8 @@
  * without network; stopped and removed at exit. */
 #include "database.h"
 
+#include "base/compiler.h"
+
 #include "store/migrate.h"
 
 #include <errno.h>
@@ -197,12 +199,31 @@ static void command(struct db *db, const char *sql)
     exit(1);
 }
 
+/* What a failed test left in a transaction would keep the schema from being dropped. */
+static void end_transactions(struct db *db)
+{
+    static const char sql[] = "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx"
+                              " WHERE trx_mysql_thread_id NOT IN (0, CONNECTION_ID())";
+    uint64_t ids[64];
+    size_t count = 0;
+    struct db_rows rows;
+    if (db_query(db, sql, DB_NONE, &rows) != ERR_OK) give_up(db_error_text(db));
+    while (db_next(&rows))
+        if (count < COUNT_OF(ids)) ids[count++] = db_get_u64(&rows, 0);
+    for (size_t i = 0; i < count; i++) {
+        char kill_it[48];
+        snprintf(kill_it, sizeof kill_it, "KILL %llu", (unsigned long long)ids[i]);
+        if (db_command(db, kill_it) != ERR_OK && db_is_lost(db)) give_up(db_error_text(db));
+    }
+}
+
 void database_reset(void)
 {
     struct db_config bare = *database_start();
     struct db *db;
     bare.name = NULL;
     if (db_open(&db, &bare) != ERR_OK) give_up(db_error_text(db));
+    end_transactions(db);
     command(db, "DROP DATABASE IF EXISTS keymeter_test");
     command(db, "CREATE DATABASE keymeter_test CHARACTER SET utf8mb4");
     db_close(&db);

@@ -179,12 +179,6 @@ void call_start(unsigned node, struct test_call *test, unsigned key, uint64_t co
     meter_verify(services[node].meter, &test->call);
 }
 
-void calls_wait(void)
-{
-    while (waiting)
-        loop_run(loop);
-}
-
 enum verify_code verify_on(unsigned node, unsigned key, uint64_t cost)
 {
     struct test_call test;
@@ -224,6 +218,17 @@ void loop_until(bool (*is)(void *context), void *context)
     if (!holds) fail_msg("what was waited for did not come");
 }
 
+static bool nobody_waits(void *unused)
+{
+    (void)unused;
+    return waiting == 0;
+}
+
+void calls_wait(void)
+{
+    if (waiting) loop_until(nobody_waits, NULL);
+}
+
 /* ---- nodes ---- */
 void meter_begin(unsigned node)
 {
@@ -250,16 +255,19 @@ static void on_closed(void *context)
     loop_stop(loop);
 }
 
+static bool is_closed(void *closed)
+{
+    return *(bool *)closed;
+}
+
 void meter_finish(unsigned node)
 {
     bool closed = !services[node].meter;
     if (!closed) meter_stop(services[node].meter, on_closed, &closed);
-    while (!closed)
-        loop_run(loop);
+    loop_until(is_closed, &closed);
     closed = false;
     db_pool_stop(services[node].readers, on_closed, &closed);
-    while (!closed)
-        loop_run(loop);
+    loop_until(is_closed, &closed);
     token_cache_free(&services[node].tokens);
     settings_done(&settings[node]);
 }

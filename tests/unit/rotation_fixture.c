@@ -158,7 +158,8 @@ unsigned rotation_pump(void)
     struct rotation_pick picks[64];
     size_t count, used;
     unsigned all = 0, did = 1;
-    while (did) {
+    for (unsigned pages = 0; did; pages++) {
+        if (pages == 1000) fail_msg("there is always a step to be done");
         uint64_t cursor = 0;
         must(rotation_pick(rotation_db, rotation_now, picks, 32, &count));
         must(rotation_pick_used(rotation_db, &cursor, 32, picks + count, &used));

@@ -303,6 +303,8 @@ static void one_of_many_that_cannot_be_done_leaves_the_others_alone(void **state
     feed_is_dense();
 }
 
+enum { LOOKS = 100000 };
+
 static void wait_for_lock(const char *statement_like)
 {
     char sql[200];
@@ -310,13 +312,15 @@ static void wait_for_lock(const char *statement_like)
              "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%s'",
              statement_like);
     struct db *looker = database_open();
-    for (int64_t seen = 0; !seen;) {
+    int64_t seen = 0;
+    for (int i = 0; i < LOOKS && !seen; i++) {
         struct db_rows rows;
         assert_int_equal(db_query(looker, sql, DB_NONE, &rows), ERR_OK);
         if (db_next(&rows)) seen = db_get_i64(&rows, 0);
         db_finish(&rows);
     }
     db_close(&looker);
+    assert_true(seen);
 }
 
 /* Another daemon's transaction holds a customer and appends to the feed only later. Whoever waits
@@ -324,7 +328,7 @@ static void wait_for_lock(const char *statement_like)
 static void who_waits_for_a_key_does_not_hold_the_head(void **state)
 {
     (void)state;
-    struct runner waiter = {.customer = 7, .rounds = 1, .batch = 1};
+    static struct runner waiter = {.customer = 7, .rounds = 1, .batch = 1};
     struct db *other = patient_open(), *third = database_open();
     struct feed_row row = {.kind = FEED_CUSTOMER, .subject = 7};
     must(db_command(other, "UPDATE customer SET updated_at = 1 WHERE id = 7"));

@@ -144,9 +144,11 @@ static void a_mail_that_another_has_taken_meanwhile_stays_its_own(void **unused)
     must(db_begin(holder));
     must(db_command(holder, "SELECT id FROM node WHERE id = 2 FOR UPDATE"));
     assert_int_equal(pthread_create(&thread, NULL, late_claim, &error), 0);
-    while (!number("SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM information_schema.GLOBAL_STATUS "
-                   "WHERE VARIABLE_NAME = 'INNODB_ROW_LOCK_CURRENT_WAITS'"))
-        continue; /* it has picked, and waits for its node's row */
+    int64_t waits = 0;
+    for (int i = 0; i < 100000 && !waits; i++) /* it has picked, and waits for its node's row */
+        waits = number("SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM information_schema.GLOBAL_STATUS"
+                       " WHERE VARIABLE_NAME = 'INNODB_ROW_LOCK_CURRENT_WAITS'");
+    assert_true(waits);
     must(outbox_claim(first, &a, NOW, 100, &first_arena, &first_mails, &first_count));
     assert_int_equal(first_count, 1);
     db_rollback(holder);
