@@ -38,7 +38,8 @@ struct batch {
     struct gathered *gathered;
     bool alone; /* what an operation gathers is written at once, so that it alone can fail */
     uint64_t live_token;    /* found live in this transaction; 0: none */
-    uint64_t position, tag; /* of the first feed row: tells whether the commit happened */
+    uint64_t position, tag; /* of the first feed row: tells whether the commit happened … */
+    uint64_t audit_id;      /* … or the first audit row does, where there is none */
     int64_t started_us;
 };
 
@@ -197,10 +198,12 @@ static void batch_collect(struct batch *batch)
                operation->audit_count * sizeof *operation->audit);
         batch->audit_count += operation->audit_count;
     }
+    batch->audit_id = batch->audit_count ? batch->audit[0].id : 0;
     /* Without a row of its own the commit could not be found again when its outcome is unknown. It
      * is wanted even where nothing changed: what an operation saw of another's commit is durable
-     * only behind a commit of one's own. */
-    if (batch->good_count && !batch->feed_count)
+     * only behind a commit of one's own. Where nothing changed that a node has in memory an audit
+     * row will do: each row of the feed makes the calls of that moment read it first. */
+    if (batch->good_count && !batch->feed_count && !batch->audit_count)
         batch->feed[batch->feed_count++] = (struct feed_row){.kind = FEED_START};
 }
 
@@ -248,7 +251,9 @@ static enum err look_once(const struct batch *batch, const struct db_config *con
     int64_t age_ms = (clock_mono_us() - batch->started_us) / 1000;
     if (!error)
         error = outcome_end_connection(db, db_connection_id(batch->db), age_ms, LOOK_END_MS);
-    if (!error) error = feed_find(db, batch->position, batch->tag, found);
+    if (!error)
+        error = batch->feed_count ? feed_find(db, batch->position, batch->tag, found)
+                                  : feed_find_audit(db, batch->audit_id, found);
     if (!error && *found) error = commit_own(db);
     db_close(&db);
     return error;

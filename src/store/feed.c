@@ -118,13 +118,24 @@ enum err feed_append(struct db *db, int64_t now_ms, const struct feed_row *rows,
                       NULL);
 }
 
-enum err feed_find(struct db *db, uint64_t position, uint64_t tag, bool *found)
+static enum err find(struct db *db, const char *sql, const struct db_value *values, size_t count,
+                     bool *found)
 {
-    static const char sql[] = "SELECT 1 FROM feed WHERE position = ? AND tag = ?";
     struct db_rows rows;
-    enum err error = db_query(db, sql, DB_VALUES(db_u64(position), db_u64(tag)), &rows);
+    enum err error = db_query(db, sql, values, count, &rows);
     if (error) return error;
     *found = db_next(&rows);
     if (*found) db_finish(&rows);
     return ERR_OK;
+}
+
+enum err feed_find(struct db *db, uint64_t position, uint64_t tag, bool *found)
+{
+    static const char sql[] = "SELECT 1 FROM feed WHERE position = ? AND tag = ?";
+    return find(db, sql, DB_VALUES(db_u64(position), db_u64(tag)), found);
+}
+
+enum err feed_find_audit(struct db *db, uint64_t id, bool *found)
+{
+    return find(db, "SELECT 1 FROM audit WHERE id = ?", DB_VALUES(db_u64(id)), found);
 }

@@ -56,5 +56,7 @@ MUST_USE enum err feed_append(struct db *db, int64_t now_ms, const struct feed_r
 /* Whether the row of that position and tag is there: what became of a lost commit. Outside a
  * transaction, after store/outcome.h has ended the lost connection. */
 MUST_USE enum err feed_find(struct db *db, uint64_t position, uint64_t tag, bool *found);
+/* The same by the id of an audit row, where no row of the feed was appended. */
+MUST_USE enum err feed_find_audit(struct db *db, uint64_t id, bool *found);
 
 #endif

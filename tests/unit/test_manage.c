@@ -158,7 +158,7 @@ static void ends_a_lost_commit_before_it_looks(void **state)
     database_migrate();
     struct db *old = database_open(), *other = database_open();
     struct feed_row row = {.kind = FEED_TIER, .slug = "free"};
-    struct batch batch = {.db = old, .started_us = clock_mono_us()};
+    struct batch batch = {.db = old, .feed_count = 1, .started_us = clock_mono_us()};
     assert_int_equal(db_begin(old), ERR_OK);
     assert_int_equal(feed_append(old, 1, &row, 1, NULL, 0, &batch.position, &batch.tag), ERR_OK);
     assert_int_equal(batch_look(&batch, database_start()), ERR_DB_LOST);
@@ -174,13 +174,34 @@ static void finds_a_lost_commit_and_commits_behind_it(void **state)
     database_migrate();
     struct db *old = database_open(), *other = database_open();
     struct feed_row row = {.kind = FEED_TIER, .slug = "free"};
-    struct batch batch = {.db = old, .started_us = clock_mono_us()};
+    struct batch batch = {.db = old, .feed_count = 1, .started_us = clock_mono_us()};
     assert_int_equal(db_begin(old), ERR_OK);
     assert_int_equal(feed_append(old, 1, &row, 1, NULL, 0, &batch.position, &batch.tag), ERR_OK);
     assert_int_equal(db_commit(old), ERR_OK);
     assert_int_equal(batch_look(&batch, database_start()), ERR_OK);
     assert_int_equal(number(other, "SELECT position FROM feed_head"), batch.position + 1);
     batch.tag++; /* another's row at that position is not ours */
+    batch.db = other;
+    assert_int_equal(batch_look(&batch, database_start()), ERR_DB_LOST);
+    db_close(&old);
+    db_close(&other);
+}
+
+/* Nothing changed that a node has in memory: there is no row of the feed to look for. */
+static void finds_a_lost_commit_by_its_audit_row(void **state)
+{
+    (void)state;
+    database_migrate();
+    struct db *old = database_open(), *other = database_open();
+    struct audit_row audit = {.id = 7, .at = 5};
+    struct batch batch = {.db = old, .audit_id = audit.id, .started_us = clock_mono_us()};
+    assert_int_equal(db_begin(old), ERR_OK);
+    assert_int_equal(feed_append(old, 1, NULL, 0, &audit, 1, NULL, NULL), ERR_OK);
+    assert_int_equal(db_commit(old), ERR_OK);
+    assert_int_equal(number(other, "SELECT position FROM feed_head"), 1);
+    assert_int_equal(batch_look(&batch, database_start()), ERR_OK);
+    assert_int_equal(number(other, "SELECT position FROM feed_head"), 2); /* its own behind it */
+    batch.audit_id = 8;
     batch.db = other;
     assert_int_equal(batch_look(&batch, database_start()), ERR_DB_LOST);
     db_close(&old);
@@ -529,6 +550,7 @@ int main(void)
         cmocka_unit_test(refuses_a_token_that_was_revoked),
         cmocka_unit_test(ends_a_lost_commit_before_it_looks),
         cmocka_unit_test(finds_a_lost_commit_and_commits_behind_it),
+        cmocka_unit_test(finds_a_lost_commit_by_its_audit_row),
         cmocka_unit_test(chains_audit_rows),
         cmocka_unit_test(issues_up_to_the_tiers_maximum),
         cmocka_unit_test(counts_the_keys_of_the_same_batch),
