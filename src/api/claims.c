@@ -61,10 +61,18 @@ static void reveal_write(struct operation *operation, struct buf *out)
     json_close(out, '}');
 }
 
+/* Each try, before it is looked up, so that many side by side count too … */
 static void charge(struct http_request *request)
 {
     struct address address = client_address(request);
     throttle_charge(request_service(request)->claim_throttle, &address, clock_mono_us());
+}
+
+/* … and this one was no wrong one. */
+static void give_back(struct http_request *request)
+{
+    struct address address = client_address(request);
+    throttle_give_back(request_service(request)->claim_throttle, &address);
 }
 
 static void revealed(struct claim_reveal *reveal, enum err error)
@@ -88,7 +96,7 @@ static struct verdict reveal_run(struct http_request *request)
 static void looked(struct claim_reveal *reveal, enum err error)
 {
     struct http_request *request = reveal->operation.request;
-    if (reveal->unknown) charge(request);
+    if (!reveal->unknown) give_back(request);
     if (error) {
         problem_finish_error(request, error, &reveal->operation.problem);
         return;
@@ -121,9 +129,9 @@ static enum err token_admit(struct http_request *request, struct span token,
         return problem_set(problem, 429, "too_many_attempts",
                            "Too many wrong links from this address; wait a little.");
     }
-    if (api_key_parse(token, &parts) && span_is(parts.label, CLAIM_LABEL)) return ERR_OK;
     charge(request);
-    return not_found(problem);
+    bool formed = api_key_parse(token, &parts) && span_is(parts.label, CLAIM_LABEL);
+    return formed ? ERR_OK : not_found(problem);
 }
 
 static enum err reveal_begin(struct http_request *request, struct claim_call *call)
@@ -156,5 +164,6 @@ struct verdict handle_claim_reveal(struct http_request *request)
     if (error) return problem_reply(request, &body.problem);
     error = reveal_begin(request, call);
     if (!error) return http_pending(request);
+    give_back(request);
     return problem_reply_error(request, error, &call->reveal.operation.problem);
 }

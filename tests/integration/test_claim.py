@@ -158,6 +158,25 @@ def test_wrong_links_reserve_nothing(cluster):
     assert cluster.database.value("SELECT COUNT(*) FROM idempotency") == before
 
 
+def test_wrong_links_side_by_side_are_counted_too(cluster):
+    begin, codes = threading.Barrier(40), []
+
+    def ask():
+        begin.wait()
+        codes.append(reveal(cluster.nodes[0], claims.token(), **{"X-Forwarded-For": "192.0.2.77"}).json["code"])
+    threads = [threading.Thread(target=ask) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(codes) == {"claim_not_found", "too_many_attempts"} and codes.count("claim_not_found") <= 11, codes
+    # From elsewhere, and as often as one likes: who has a link is no wrong try.
+    key, token = linked(cluster)
+    for _ in range(15):
+        assert reveal(cluster.nodes[0], token, **{"X-Forwarded-For": "192.0.2.78"}).status in (200, 409)
+    assert secrets_of(cluster, key) == 2
+
+
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "nonsense"])
 def test_a_page_of_another_site_gets_nothing(cluster, site):
     _, token = linked(cluster)
