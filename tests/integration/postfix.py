@@ -14,6 +14,7 @@ from gateway_docs import find_program, listen_port
 SERVICES = """
 {smtp}     inet  n - n - - smtpd
 {smtps}    inet  n - n - - smtpd -o smtpd_tls_wrappermode=yes
+{login}    inet  n - n - - smtpd -o smtpd_sasl_auth_enable=yes -o smtpd_client_restrictions=permit_sasl_authenticated,reject
 cleanup    unix  n - n - 0 cleanup
 qmgr       unix  n - n 300 1 qmgr
 rewrite    unix  - - n - - trivial-rewrite
@@ -60,6 +61,16 @@ smtpd_tls_key_file = {key}
 smtpd_tls_security_level = encrypt
 smtpd_tls_loglevel = 1
 smtpd_client_connection_rate_limit = 0
+smtpd_tls_auth_only = yes
+smtpd_sasl_local_domain = example.com
+"""
+
+# Cyrus SASL reads its users from a file of its own (saslpasswd2); Debian's Postfix looks for this in config/sasl.
+SASL = """\
+pwcheck_method: auxprop
+auxprop_plugin: sasldb
+sasldb_path: {folder}/users
+mech_list: PLAIN LOGIN
 """
 
 
@@ -81,24 +92,31 @@ class Postfix:
         self.root = [] if os.getuid() == 0 else ["sudo", "-n"]
         # Mails belong to whoever reads them here; Postfix delivers to nobody as root.
         owner = pwd.getpwnam("nobody") if os.getuid() == 0 else pwd.getpwuid(os.getuid())
-        self.smtp, self.smtps = listen_port(), listen_port()
-        for part in ("config", "queue", "data", "mail"):
+        self.smtp, self.smtps, self.login = listen_port(), listen_port(), listen_port()
+        for part in ("config", "config/sasl", "queue", "data", "mail"):
             (self.folder / part).mkdir()
         os.chown(self.folder / "mail", owner.pw_uid, owner.pw_gid)
         self._as_root("chown", pwd.getpwnam("postfix").pw_name, self.folder / "data")
         for file, name in zip(certificate, ("certificate", "key")):
             shutil.copy(file, self.folder / name)
         values = {"folder": self.folder, "smtp": f"127.0.0.1:{self.smtp}", "smtps": f"127.0.0.1:{self.smtps}",
-                  "certificate": self.folder / "certificate", "key": self.folder / "key",
+                  "login": f"127.0.0.1:{self.login}", "certificate": self.folder / "certificate", "key": self.folder / "key",
                   "user": owner.pw_uid, "group": owner.pw_gid}
         (self.folder / "config" / "main.cf").write_text(SETTINGS.format(**values))
         (self.folder / "config" / "master.cf").write_text(SERVICES.format(**values))
+        (self.folder / "config" / "sasl" / "smtpd.conf").write_text(SASL.format(**values))
         self._as_root("chown", "-R", "root:root", self.folder / "config", self.folder / "queue")
 
-    def _as_root(self, *command, check=True):
+    def _as_root(self, *command, check=True, told=None):
         command = [*self.root, *map(str, command)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, input=told)
         assert not check or done.returncode == 0, (command, done.stdout, done.stderr, self.log()[-3000:])
+
+    def add_user(self, name, password):
+        """Who may log in at the port `login`."""
+        self._as_root(find_program("saslpasswd2"), "-p", "-c", "-f", self.folder / "users", "-u", "example.com", name,
+                      told=password)
+        self._as_root("chown", pwd.getpwnam("postfix").pw_name, self.folder / "users")
 
     def _postfix(self, verb, check=True):
         self._as_root(find_program("postfix"), "-c", self.folder / "config", verb, check=check)

@@ -78,6 +78,25 @@ def test_what_postfix_refuses(driver):
     assert driver.send()[0] == "accepted"
 
 
+@pytest.mark.parametrize("auth", ["plain", "login"])
+@pytest.mark.parametrize("password", ["correct horse battery", "p\u00e4ss\\w\u00f6rd=\"':;#%&@ ", "x" * 200],
+                         ids=["words", "odd", "long"])
+def test_the_login(auth, password, postfix, build_directory, certificates, tmp_path):
+    """Judged by Cyrus SASL behind Postfix: the right password opens, a wrong one is a login's failure."""
+    file = tmp_path / "password"
+    postfix.add_user("keys@example.com", password)
+    file.touch(0o600)
+    for given, result in [(password, "accepted"), (password[:-1], "temporary"), (password, "accepted")]:
+        file.write_text(given + "\n")
+        with MailDriver(build_directory, url=f"smtp://localhost:{postfix.login}", ca_file=certificates.ca, auth=auth,
+                        username="keys@example.com", password_file=file) as driver:
+            told, code, why = driver.send()
+            assert told == result and (code, "login" in why) == ((250, False) if told == "accepted" else (535, True))
+    assert f"sasl_method={auth.upper()}, sasl_username=keys@example.com" in postfix.log()
+    with MailDriver(build_directory, url=f"smtp://localhost:{postfix.login}", ca_file=certificates.ca) as driver:
+        assert driver.send()[:2] == ("permanent", 554)  # without one
+
+
 def test_many_mails_share_few_connections(postfix, build_directory, certificates, tmp_path):
     message = tmp_path / "message"
     message.write_bytes(HEAD % 4711 + BODIES[0])
