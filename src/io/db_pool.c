@@ -10,7 +10,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 #include <uv.h>
 
 enum {
@@ -181,6 +183,8 @@ static void *worker_main(void *argument)
     struct worker *worker = argument;
     struct db_pool *pool = worker->pool;
     mysql_thread_init();
+    /* Of this thread alone on Linux; where it is refused the thread is as the others. */
+    if (pool->config.nice) (void)setpriority(PRIO_PROCESS, (id_t)gettid(), pool->config.nice);
     while (wait_for_work(worker)) {
         if (!connect_worker(worker)) continue;
         size_t count = take_jobs(worker);

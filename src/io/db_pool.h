@@ -27,6 +27,7 @@ struct db_pool_config {
     const char *name; /* thread name, at most 15 characters */
     struct db_config db;
     unsigned threads;     /* connections */
+    int nice;             /* added to the threads' own: work that no call waits for */
     unsigned queue_limit; /* waiting jobs; past it db_submit gives ERR_FULL */
     /* Optional: instead of one job at a time, a thread takes up to batch_max waiting jobs and calls
      * run_batch once (the committer). It sets each job's `error` itself. */

@@ -1,9 +1,10 @@
 /* Looking for due steps and doing them. A pass is a page of ids read without locks on the rotator's
- * own DB thread (look_run), then an operation of the committer for each (service/rotation_work.c);
- * while pages are full and something gets done the next pass follows at once. What always holds:
- * one pass is under way at a time; each node goes through a page in an order of its own, and what
- * another has locked or done is passed over, so many nodes share a large due set; and while the
- * clock is not believed nothing is done. Loop thread, but for the _run functions. */
+ * own DB thread (look_run), then an operation of the committer for each (service/rotation_work.c),
+ * so many at a time, with a rest behind them, so that a large due set leaves calls their share of
+ * the machine; while pages are full and something gets done the next pass follows. What always
+ * holds: one pass is under way at a time; each node goes through a page in an order of its own, and
+ * what another has locked or done is passed over, so many nodes share a large due set; and while
+ * the clock is not believed nothing is done. Loop thread, but for the _run functions. */
 #include "service/rotator.h"
 
 #include "base/clock.h"
@@ -27,6 +28,8 @@
 enum {
     TICK_MS = 1000,
     PAGE = 256,
+    SLICE = 32,        /* of a page: one transaction … */
+    REST_PERCENT = 20, /* … behind which calls have the machine for so much of the time it took */
     USED_LOOKED = 1000, /* retirements a pass asks about first uses */
     USED_EVERY_US = 10 * 1000 * 1000,
     RUN_US = 4 * 1000 * 1000,
@@ -43,6 +46,8 @@ struct look {
     struct clock_reading now;
     bool trusted, raised, paused;
     bool used_too, count_too;
+    int64_t allowance; /* notices and rotations that may be picked */
+    bool capped;       /* there were more */
     uint64_t cursor, waiting;
     struct rotation_work *works[2 * PAGE];
     struct rotation_pick picks[PAGE + USED_LOOKED];
@@ -55,7 +60,11 @@ struct rotator {
     struct db_pool *pool;
     struct loop_timer *timer;
     struct look *look; /* under way, up to the end of its operations */
+    size_t next;       /* of its works, that is submitted next */
     size_t flying, progress;
+    struct loop_timer *rest; /* between two slices */
+    int64_t slice_us;        /* when the one under way began */
+    bool resting;
     struct clock_watch watch;
     bool raised, paused, stopping;
     uint64_t cursor;
@@ -179,6 +188,15 @@ static enum err look_pick(struct db *db, struct look *look, size_t *count)
     return error;
 }
 
+/* Notices and rotations are capped a minute; the rest is few, or ends what is over. */
+static bool allowed(struct look *look, const struct rotation_pick *pick)
+{
+    if (pick->step != ROTATION_NOTICE && pick->step != ROTATION_ROTATE) return true;
+    if (look->allowance > 0) return look->allowance--;
+    look->capped = true;
+    return false;
+}
+
 static enum err look_run(struct db *db, struct db_job *job)
 {
     struct look *look = CONTAINER_OF(job, struct look, job);
@@ -186,6 +204,7 @@ static enum err look_run(struct db *db, struct db_job *job)
     enum err error = judge_clock(db, look);
     if (!error && !look->paused) error = look_pick(db, look, &picked);
     for (size_t i = 0; !error && i < picked && look->count < COUNT_OF(look->works); i++) {
+        if (!allowed(look, &look->picks[i])) continue;
         struct rotation_work *work = work_new(look, &look->picks[i]);
         if (!work) return ERR_NO_MEMORY;
         prepare(db, look, work);
@@ -236,17 +255,22 @@ static bool runs_in_time(const struct rotator *rotator)
     return clock_mono_us() < first->until_us;
 }
 
+static void end(struct rotator *rotator)
+{
+    runs_end(rotator, 0, true);
+    db_pool_stop(rotator->pool, closed, rotator);
+}
+
 static void pass_end(struct rotator *rotator, enum err error)
 {
     struct look *look = rotator->look;
-    bool more = !error && look->full && rotator->progress;
+    bool more = !error && look->full && rotator->progress && !look->capped;
     bool wanted = !list_empty(&rotator->runs), counted = look->count_too;
     uint64_t due = look->waiting > rotator->progress ? look->waiting - rotator->progress : 0;
     rotator->look = NULL;
     free(look);
     if (rotator->stopping) {
-        runs_end(rotator, 0, true);
-        db_pool_stop(rotator->pool, closed, rotator);
+        end(rotator);
         return;
     }
     /* A run ends with a look of its own that got nothing done, or when its time is over. */
@@ -267,6 +291,37 @@ static void count_step(struct rotator *rotator, const struct rotation_work *work
     }
 }
 
+static void slice_submit(struct rotator *rotator);
+
+/* The next slice, or the pass's end. */
+static void pass_go_on(struct rotator *rotator)
+{
+    rotator->resting = false;
+    rotator->slice_us = clock_mono_us();
+    if (rotator->next < rotator->look->count)
+        slice_submit(rotator);
+    else
+        pass_end(rotator, ERR_OK);
+}
+
+static void on_rest(void *context)
+{
+    pass_go_on(context);
+}
+
+/* When all of the slice is done: a rest, and on. */
+static void slice_part_done(struct rotator *rotator)
+{
+    if (--rotator->flying) return;
+    int64_t took_us = clock_mono_us() - rotator->slice_us;
+    if (rotator->stopping) {
+        pass_go_on(rotator);
+        return;
+    }
+    rotator->resting = true;
+    loop_timer_start(rotator->rest, (uint64_t)(took_us * REST_PERCENT / 100 / 1000), 0);
+}
+
 static void work_finished(struct operation *operation, enum err error)
 {
     struct rotation_work *work = CONTAINER_OF(operation, struct rotation_work, operation);
@@ -277,16 +332,7 @@ static void work_finished(struct operation *operation, enum err error)
     } else if (error != ERR_NOT_FOUND && error != ERR_FENCED && error != ERR_DB_RETRY)
         log_event(LOG_WARN, "rotation_failed", "%s", err_name(error));
     work_free(work);
-    if (--rotator->flying == 0) pass_end(rotator, ERR_OK);
-}
-
-/* Notices and rotations are capped a minute; the rest is few, or ends what is over. */
-static bool allowed(struct rotator *rotator, const struct rotation_work *work)
-{
-    if (work->pick.step != ROTATION_NOTICE && work->pick.step != ROTATION_ROTATE) return true;
-    if (rotator->allowance <= 0) return false;
-    rotator->allowance--;
-    return true;
+    slice_part_done(rotator);
 }
 
 static void allowance_fill(struct rotator *rotator)
@@ -298,20 +344,22 @@ static void allowance_fill(struct rotator *rotator)
     rotator->allowance_us = now_us;
 }
 
-static void works_submit(struct rotator *rotator, struct look *look)
+static void slice_submit(struct rotator *rotator)
 {
-    rotator->progress = 0;
+    struct look *look = rotator->look;
+    size_t end = rotator->next + SLICE;
+    if (end > look->count || rotator->stopping) end = look->count;
     rotator->flying = 1; /* until all are submitted */
-    for (size_t i = 0; i < look->count; i++) {
-        struct rotation_work *work = look->works[i];
+    for (; rotator->next < end; rotator->next++) {
+        struct rotation_work *work = look->works[rotator->next];
         work->operation.done = work_finished;
-        if (rotator->stopping || !allowed(rotator, work) || operation_submit(&work->operation)) {
+        if (rotator->stopping || operation_submit(&work->operation)) {
             work_free(work);
             continue;
         }
         rotator->flying++;
     }
-    if (--rotator->flying == 0) pass_end(rotator, ERR_OK);
+    slice_part_done(rotator);
 }
 
 static void look_done(struct db_job *job, enum err error)
@@ -327,7 +375,9 @@ static void look_done(struct db_job *job, enum err error)
         rotator->raised = look->raised;
         rotator->paused = look->paused;
         rotator->cursor = look->cursor;
-        works_submit(rotator, look);
+        rotator->progress = rotator->next = 0;
+        rotator->allowance = look->allowance;
+        slice_submit(rotator);
         return;
     }
     if (error != ERR_FENCED && error != ERR_CLOSED)
@@ -350,10 +400,12 @@ static void pass_start(struct rotator *rotator)
         look->trusted = rotator->service->settings->node.trust_clock;
         look->raised = rotator->raised;
         look->cursor = rotator->cursor;
+        look->allowance = rotator->allowance;
         look->count_too = !list_empty(&rotator->runs);
         look->used_too = look->count_too || clock_mono_us() - rotator->used_us > USED_EVERY_US;
         if (look->used_too) rotator->used_us = clock_mono_us();
         rotator->look = look;
+        rotator->slice_us = clock_mono_us();
         if (db_submit(rotator->pool, &look->job) == ERR_OK) return;
         rotator->look = NULL;
     }
@@ -384,7 +436,7 @@ bool rotator_is_paused(const struct rotator *rotator)
 enum err rotator_new(struct rotator **out, struct service *service)
 {
     struct db_pool_config pool = {
-        .name = "rotation", .db = *service->database, .threads = 1, .queue_limit = 2};
+        .name = "rotation", .db = *service->database, .threads = 1, .queue_limit = 2, .nice = 5};
     struct rotator *rotator = calloc(1, sizeof *rotator);
     if (!rotator) return ERR_NO_MEMORY;
     rotator->service = service;
@@ -393,8 +445,10 @@ enum err rotator_new(struct rotator **out, struct service *service)
     clock_watch_begin(&rotator->watch, clock_wall_ms(), clock_boot_ms());
     list_init(&rotator->runs);
     enum err error = loop_timer_new(&rotator->timer, service->loop, on_tick, rotator);
+    if (!error) error = loop_timer_new(&rotator->rest, service->loop, on_rest, rotator);
     if (!error) error = db_pool_new(&rotator->pool, service->loop, &pool);
     if (error) {
+        loop_timer_free(&rotator->rest);
         loop_timer_free(&rotator->timer);
         free(rotator);
         return error;
@@ -410,7 +464,9 @@ void rotator_stop(struct rotator *rotator, void (*tell)(void *context), void *co
     rotator->closed_context = context;
     rotator->stopping = true;
     loop_timer_free(&rotator->timer);
-    if (rotator->look) return; /* pass_end goes on */
-    runs_end(rotator, 0, true);
-    db_pool_stop(rotator->pool, closed, rotator);
+    loop_timer_free(&rotator->rest);
+    if (rotator->resting)
+        pass_go_on(rotator); /* in the place of its timer; gone with it */
+    else if (!rotator->look)
+        end(rotator);
 }
