@@ -17,27 +17,61 @@
 #include "service/secret_mail.h"
 #include "store/claim.h"
 #include "store/customer.h"
+#include "store/node.h"
+#include "store/outbox.h"
 #include "store/rotation.h"
 #include "store/tier.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    RESEND_NUMBER = 1000000
-}; /* mails of this kind that are no daily reminder count from here */
+/* ---- making ---- */
 
-enum err claim_make(const struct operation *operation, uint64_t key_id, uint32_t generation,
-                    struct claim_row *row, struct secret **token)
+void claim_announce(const struct operation *operation, uint64_t key_id, uint32_t generation,
+                    struct claim_row *row)
 {
     *row = (struct claim_row){
         .key_id = key_id, .generation = generation, .issued_at = operation->now_ms};
-    secret_free(token);
+    randombytes_buf(row->hash, sizeof row->hash);
+}
+
+static enum err link_make(const struct keyring *keyring, const struct outbox_row *mail,
+                          int64_t now_ms, struct claim_row *row, struct secret **token)
+{
+    *row = (struct claim_row){
+        .key_id = mail->key_id, .generation = mail->generation, .issued_at = now_ms};
     *token = secret_new(API_KEY_TEXT_SIZE);
     if (!*token) return ERR_NO_MEMORY;
     (*token)->length = api_key_make(CLAIM_LABEL, (*token)->text);
-    key_hash(operation->service->keyring, secret_span(*token), row->hash);
+    key_hash(keyring, secret_span(*token), row->hash);
     return ERR_OK;
+}
+
+static enum err links_insert(struct db *db, const struct outbox_node *node,
+                             const struct claim_row *rows, size_t count)
+{
+    enum err error = db_begin(db);
+    if (!error) error = node_hold(db, node->node, node->incarnation);
+    if (!error) error = claim_insert(db, rows, count);
+    if (!error) return db_commit(db);
+    db_rollback(db);
+    return error;
+}
+
+enum err claim_links_make(struct db *db, const struct keyring *keyring,
+                          const struct outbox_node *node, const struct outbox_mail *mails,
+                          size_t count, int64_t now_ms, struct secret **tokens)
+{
+    struct arena arena CLEANUP(arena_done) = {0};
+    struct claim_row *rows = arena_alloc(&arena, (count + 1) * sizeof *rows);
+    size_t made = 0;
+    enum err error = rows ? ERR_OK : ERR_NO_MEMORY;
+    for (size_t i = 0; !error && i < count; i++) {
+        const struct outbox_row *mail = &mails[i].row;
+        if (mail->with_link) error = link_make(keyring, mail, now_ms, &rows[made++], &tokens[i]);
+    }
+    return error || !made ? error : links_insert(db, node, rows, made);
 }
 
 /* ---- revealing ---- */
@@ -224,17 +258,16 @@ static enum err resend(struct db *db, struct key_change *change, const struct ap
     struct customer_name name = {.id = row->customer_id};
     struct customer_row customer;
     struct claim_row link;
-    struct secret *token = NULL;
-    struct notice notice CLEANUP(notice_done) = {
-        .customer = &customer, .generation = row->secret_version, .number = RESEND_NUMBER + number};
+    struct notice notice CLEANUP(notice_done) = {.customer = &customer,
+                                                 .generation = row->secret_version,
+                                                 .number = OUTBOX_BY_HAND + number};
     enum err error = customer_find(db, &name, &change->arena, &customer);
     if (!error) error = resend_open(db, change, row, &notice, first_at);
-    if (!error) error = claim_make(operation, row->id, row->secret_version, &link, &token);
+    claim_announce(operation, row->id, row->secret_version, &link);
     if (!error) error = claim_insert(db, &link, 1);
     if (error) return error;
-    notice.token = secret_span(token);
+    notice.with_link = true;
     error = notice_queue(db, operation, &notice, NULL);
-    secret_free(&token);
     if (error != ERR_NOT_FOUND) return error;
     return problem_set(&operation->problem, 409, "no_email",
                        "The customer has no e-mail address that a link could go to.");

@@ -1,6 +1,6 @@
-/* Claim links: made in the transaction of what they announce, revealed once by whoever has the
- * token. The secret is minted at the reveal, so nothing that is stored could give it away before.
- */
+/* Claim links: announced in the transaction of what they lead to, made when their mail is, revealed
+ * once by whoever has the token. The secret is minted at the reveal, and a token stands nowhere but
+ * in its mail, so nothing that is stored, with all keys of the server, could give either away. */
 #ifndef KEYMETER_SERVICE_CLAIM_H
 #define KEYMETER_SERVICE_CLAIM_H
 
@@ -8,10 +8,20 @@
 #include "service/key_change.h"
 #include "store/claim.h"
 
-/* A new link to the secret that follows `generation`: its row, which is to be inserted under the
- * key's lock, and its text in guarded memory. */
-MUST_USE enum err claim_make(const struct operation *operation, uint64_t key_id,
-                             uint32_t generation, struct claim_row *row, struct secret **token);
+struct keyring;
+struct outbox_mail;
+struct outbox_node;
+
+/* A link to the secret that follows `generation` is to be mailed: the row that says since when,
+ * which is to be inserted under the key's lock. No token opens it. */
+void claim_announce(const struct operation *operation, uint64_t key_id, uint32_t generation,
+                    struct claim_row *row);
+/* The tokens of the links that go with these mails, in guarded memory; NULL where there is none. A
+ * mail that is tried again gets another link to the same secret. In a transaction of its own, ahead
+ * of the mails; ERR_FENCED. The caller frees them. Mailer's DB thread. */
+MUST_USE enum err claim_links_make(struct db *db, const struct keyring *keyring,
+                                   const struct outbox_node *node, const struct outbox_mail *mails,
+                                   size_t count, int64_t now_ms, struct secret **tokens);
 
 /* What becomes of the secret that is replaced; start "": it has ended already. */
 struct claim_old {

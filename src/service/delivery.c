@@ -137,18 +137,14 @@ enum err delivery_check(struct operation *operation, const struct delivery *deli
 enum err delivery_tell(struct db *db, struct operation *operation, const struct delivery *delivery,
                        struct notice *notice)
 {
-    struct secret *token = NULL;
     if (delivery->secret) {
         notice->id = delivery->mail_id;
         notice->body = buf_span(&delivery->body);
         return notice_queue(db, operation, notice, NULL);
     }
     struct claim_row link;
-    enum err error = claim_make(operation, notice->key_id, notice->generation, &link, &token);
-    if (!error) error = claim_insert(db, &link, 1);
-    if (error) return error;
-    notice->token = secret_span(token);
-    error = notice_queue(db, operation, notice, NULL);
-    secret_free(&token);
-    return error;
+    claim_announce(operation, notice->key_id, notice->generation, &link);
+    enum err error = claim_insert(db, &link, 1);
+    notice->with_link = true;
+    return error ? error : notice_queue(db, operation, notice, NULL);
 }

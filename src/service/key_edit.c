@@ -53,7 +53,9 @@ static enum err rotation_on(struct db *db, struct api_key_row *row, const struct
     if (!error && pending.generation == row->secret_version) return ERR_OK; /* a link waits */
     if (error && error != ERR_NOT_FOUND) return error;
     error = rotation_secrets(db, row->id, row->secret_version, &secret, &next);
-    if (error || !secret.there) return error; /* without a secret yet: from its reveal on */
+    /* Without a secret, or with one that ended because nobody used the link: from its reveal on. */
+    bool works = secret.there && (!secret.expires_at || secret.expires_at > now_ms);
+    if (error || !works) return error;
     int64_t soonest = now_ms + tier->notice_days * DAY_MS;
     row->rotates_at = rotation_date(tier, secret.created_at);
     if (row->rotates_at && row->rotates_at < soonest) row->rotates_at = soonest;

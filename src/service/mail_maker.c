@@ -7,6 +7,7 @@
 #include "base/codec.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "conf/settings.h"
 #include "crypto/envelope.h"
 #include "io/db.h"
@@ -81,6 +82,7 @@ struct making {
     enum mail_kind kind;
     uint64_t id;
     int64_t date_ms, now_ms;
+    const struct secret *token; /* of a claim link; NULL: none */
     struct customer_row customer;
     const char *name; /* of the customer, opened; NULL: none */
     const char *to;
@@ -217,44 +219,41 @@ static enum err refuse_fault(const struct making *making, struct made_mail *out)
     return refuse(out, true, "what the outbox holds is no mail", "");
 }
 
-/* In the arena: an address, or a link. */
-static enum err opened(struct making *making, const char *context, struct span sealed,
-                       const char *before, const char **out)
+/* The address, in the arena. */
+static enum err recipient_open(struct making *making, struct span sealed, const char **out)
 {
     CLEANUP(buf_done) struct buf plain = {.wipe = true};
-    enum err error = envelope_open(making->maker->keyring, context, making->id, sealed, &plain);
+    enum err error =
+        envelope_open(making->maker->keyring, OUTBOX_RECIPIENT, making->id, sealed, &plain);
     if (error) return error;
-    *out = arena_printf(&making->arena, "%s%.*s", before, (int)plain.length, plain.data);
+    *out = arena_printf(&making->arena, "%.*s", (int)plain.length, plain.data);
     return *out ? ERR_OK : ERR_NO_MEMORY;
 }
 
 static enum err row_render(struct making *making, const struct outbox_row *row,
                            struct made_mail *out)
 {
-    const char *link = NULL;
-    enum err error = ERR_OK;
-    if (row->token_sealed.data) {
-        const char *before = arena_printf(&making->arena, "%s/claim#", making->maker->base_url);
-        if (!before) return ERR_NO_MEMORY;
-        error = opened(making, OUTBOX_TOKEN, row->token_sealed, before, &link);
+    CLEANUP(buf_done) struct buf link = {.wipe = true};
+    if (making->token) {
+        buf_printf(&link, "%s/claim#", making->maker->base_url);
+        buf_add_span(&link, secret_span(making->token));
     }
-    struct span url = link ? span_text(link) : (struct span){0};
-    if (!error) error = making_render(making, span_text(row->context), "claim_url", url);
-    if (link) sodium_memzero((char *)(uintptr_t)link, url.length);
+    if (link.failed) return ERR_NO_MEMORY;
+    struct span url = link.length ? buf_span(&link) : (struct span){0};
+    enum err error = making_render(making, span_text(row->context), "claim_url", url);
     if (error == ERR_INVALID || error == ERR_FULL)
         return refuse(out, true, "the text cannot be made: ", making->text.fault);
     return error;
 }
 
-static enum err row_compose(struct making *making, const struct outbox_row *row,
-                            struct made_mail *out)
+static enum err row_compose(struct making *making, struct made_mail *out)
 {
     CLEANUP(buf_done) struct buf body = {.limit = MAIL_MESSAGE_MAX};
     enum err error = making->in_clear ? ERR_NOT_FOUND : message_seal(making, &body);
     bool key_fault = error == ERR_INVALID && making->fault.key != MAIL_KEY_GOOD;
     if (!error)
         return mail_compose_wrap(&making->message, buf_span(&body), &out->message, &making->fault);
-    if (error != ERR_NOT_FOUND && !(key_fault && row->token_sealed.data)) return error;
+    if (error != ERR_NOT_FOUND && !(key_fault && making->token)) return error;
     making->fault = (struct mail_compose_fault){0};
     return mail_message_write(&making->message, &out->message, &making->fault.message);
 }
@@ -266,7 +265,7 @@ static enum err row_make(struct making *making, struct db *db, const struct outb
         return refuse(out, true, "nothing is known of such a mail", "");
     enum err error = customer_read(db, making, row->customer_id);
     if (error == ERR_NOT_FOUND) return refuse(out, true, "the customer was erased", "");
-    if (!error) error = opened(making, OUTBOX_RECIPIENT, row->recipient_sealed, "", &making->to);
+    if (!error) error = recipient_open(making, row->recipient_sealed, &making->to);
     if (error) return error;
     snprintf(out->to, sizeof out->to, "%s", making->to);
     if (!row->body.data) error = row_render(making, row, out);
@@ -274,7 +273,7 @@ static enum err row_make(struct making *making, struct db *db, const struct outb
     message_fill(making);
     error = row->body.data
                 ? mail_compose_wrap(&making->message, row->body, &out->message, &making->fault)
-                : row_compose(making, row, out);
+                : row_compose(making, out);
     return error == ERR_INVALID ? refuse_fault(making, out) : error;
 }
 
@@ -299,10 +298,13 @@ static void template_alert(struct db *db, const struct making *making)
 }
 
 enum err mail_make(struct mail_maker *maker, struct db *db, const struct outbox_mail *mail,
-                   int64_t now_ms, struct made_mail *out)
+                   const struct secret *token, int64_t now_ms, struct made_mail *out)
 {
-    struct making making CLEANUP(making_done) = {
-        .maker = maker, .id = mail->row.id, .date_ms = mail->row.queued_at, .now_ms = now_ms};
+    struct making making CLEANUP(making_done) = {.maker = maker,
+                                                 .id = mail->row.id,
+                                                 .date_ms = mail->row.queued_at,
+                                                 .now_ms = now_ms,
+                                                 .token = token};
     *out = (struct made_mail){.message = {.limit = MAIL_MESSAGE_MAX, .wipe = true}};
     enum err error = row_make(&making, db, &mail->row, out);
     if (!error && making.text.fault[0]) template_alert(db, &making);

@@ -21,6 +21,7 @@ struct mail_house;
 struct mail_maker;
 struct mail_templates;
 struct notice;
+struct secret;
 struct settings;
 
 enum { MAKER_REASON_SIZE = 200 };
@@ -41,10 +42,11 @@ struct made_mail {
     char reason[MAKER_REASON_SIZE];
     bool final;
 };
-/* The mail of a row that was claimed. ERR_DENIED; else the database's errors, ERR_NO_MEMORY,
- * ERR_CRYPTO. Give *out to made_mail_done in any case. */
+/* The mail of a row that was claimed; `token`: of its claim link, NULL where it has none.
+ * ERR_DENIED; else the database's errors, ERR_NO_MEMORY, ERR_CRYPTO. Give *out to made_mail_done in
+ * any case. */
 MUST_USE enum err mail_make(struct mail_maker *maker, struct db *db, const struct outbox_mail *mail,
-                            int64_t now_ms, struct made_mail *out);
+                            const struct secret *token, int64_t now_ms, struct made_mail *out);
 void made_mail_done(struct made_mail *mail);
 
 /* The body of a mail that must be encrypted now: with a secret (data NULL: none), and to `keys`

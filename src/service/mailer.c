@@ -14,6 +14,7 @@
 #include "io/db_pool.h"
 #include "io/loop.h"
 #include "io/mail_transport.h"
+#include "service/claim.h"
 #include "service/context.h"
 #include "service/mail_config.h"
 #include "service/mail_house.h"
@@ -141,10 +142,12 @@ static struct letter *letter_new(struct round *round, const struct outbox_mail *
     return letter;
 }
 
-static void letter_make(struct db *db, struct letter *letter, const struct outbox_mail *mail)
+static void letter_make(struct db *db, struct letter *letter, const struct outbox_mail *mail,
+                        const struct secret *token)
 {
     int64_t now_ms = clock_wall_ms();
-    enum err error = mail_make(letter->mailer->service->maker, db, mail, now_ms, &letter->made);
+    enum err error =
+        mail_make(letter->mailer->service->maker, db, mail, token, now_ms, &letter->made);
     if (!error) return;
     const char *reason = error == ERR_DENIED ? letter->made.reason : err_name(error);
     letter_fail(letter, reason, error == ERR_DENIED && letter->made.final, now_ms);
@@ -165,6 +168,23 @@ static enum err round_claim(struct db *db, struct round *round, struct arena *ar
     return error;
 }
 
+static enum err letters_make(struct db *db, struct round *round, const struct outbox_mail *mails,
+                             size_t count)
+{
+    const struct keyring *keyring = round->mailer->service->keyring;
+    struct secret *tokens[PAGE] = {0};
+    enum err error =
+        claim_links_make(db, keyring, &round->node, mails, count, clock_wall_ms(), tokens);
+    for (size_t i = 0; i < count; i++) {
+        struct letter *letter = error ? NULL : letter_new(round, &mails[i]);
+        if (!letter && !error) error = ERR_NO_MEMORY;
+        if (letter) letter_make(db, letter, &mails[i], tokens[i]);
+        if (letter) round->letters[round->count++] = letter;
+        secret_free(&tokens[i]);
+    }
+    return error;
+}
+
 static enum err round_run(struct db *db, struct db_job *job)
 {
     struct round *round = CONTAINER_OF(job, struct round, job);
@@ -173,13 +193,7 @@ static enum err round_run(struct db *db, struct db_job *job)
     size_t count = 0;
     enum err error = round_claim(db, round, &arena, &mails, &count);
     round->full = count == round->limit;
-    for (size_t i = 0; !error && i < count; i++) {
-        struct letter *letter = letter_new(round, &mails[i]);
-        if (!letter) return ERR_NO_MEMORY;
-        letter_make(db, letter, &mails[i]);
-        round->letters[round->count++] = letter;
-    }
-    return error;
+    return error ? error : letters_make(db, round, mails, count);
 }
 
 static enum err finish_run(struct db *db, struct db_job *job)
@@ -476,7 +490,8 @@ static enum err parts_start(struct mailer *mailer, char error[MAILER_ERROR_SIZE]
     struct db_pool_config pool = {.name = "mailer",
                                   .db = *service->database,
                                   .threads = ROUNDS + 1,
-                                  .queue_limit = 2 * ROUNDS};
+                                  .queue_limit = 2 * ROUNDS,
+                                  .nice = 5};
     struct mail_transport_config config = mail_config_of(service->settings);
     char wrong[MAIL_ERROR_SIZE];
     enum err result = loop_timer_new(&mailer->timer, service->loop, on_tick, mailer);

@@ -54,7 +54,7 @@ static enum err upkeep_run(struct db *db, struct db_job *job)
                  {upkeep_idempotency, UPKEEP_ROWS}, {upkeep_rotation, UPKEEP_ROWS},
                  {upkeep_outbox, UPKEEP_ROWS},      {upkeep_claims, UPKEEP_ROWS},
                  {upkeep_alerts, UPKEEP_ROWS},      {upkeep_provider_events, UPKEEP_ROWS},
-                 {upkeep_portal, UPKEEP_ROWS}};
+                 {upkeep_portal, UPKEEP_ROWS},      {upkeep_secret_networks, UPKEEP_ROWS}};
     struct upkeep_job *self = CONTAINER_OF(job, struct upkeep_job, job);
     int64_t until_us = clock_mono_us() + RUN_US;
     enum err error = clock_judge(db, self);

@@ -1,6 +1,6 @@
 /* Mails as rows of the outbox. Called by operations on the committer's thread, inside their
- * transaction. What always holds: the address and a link's token stand sealed, and nothing that a
- * context says is a secret or personal. */
+ * transaction. What always holds: the address stands sealed, and nothing that a context says is a
+ * secret or personal. */
 #include "service/notice.h"
 
 #include "base/codec.h"
@@ -66,7 +66,7 @@ enum err notice_write(const struct operation *operation, struct notice *notice, 
                       struct outbox_row *row)
 {
     const struct keyring *keyring = operation->service->keyring;
-    struct buf recipient CLEANUP(buf_done) = {0}, token CLEANUP(buf_done) = {0};
+    struct buf recipient CLEANUP(buf_done) = {0};
     *row = (struct outbox_row){.id = notice->id ? notice->id : id_new(),
                                .kind = notice->kind,
                                .subject = notice->key_id ? notice->key_id : notice->customer->id,
@@ -76,14 +76,11 @@ enum err notice_write(const struct operation *operation, struct notice *notice, 
                                .customer_id = notice->customer->id,
                                .key_id = notice->key_id,
                                .body = notice->body,
+                               .with_link = notice->with_link,
                                .queued_at = operation->now_ms};
     enum err error = recipient_seal(keyring, notice->customer, row->id, &recipient);
-    if (!error && notice->token.data)
-        error = envelope_seal(keyring, OUTBOX_TOKEN, row->id, notice->token, &token);
     if (error) return error;
-    bool whole = copy(arena, buf_span(&recipient), &row->recipient_sealed);
-    if (whole && token.length) whole = copy(arena, buf_span(&token), &row->token_sealed);
-    if (!whole) return ERR_NO_MEMORY;
+    if (!copy(arena, buf_span(&recipient), &row->recipient_sealed)) return ERR_NO_MEMORY;
     if (row->body.data) return ERR_OK;
     row->context = arena_copy(arena, notice_context(notice));
     return row->context && !notice->context.failed ? ERR_OK : ERR_NO_MEMORY;

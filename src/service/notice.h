@@ -31,9 +31,9 @@ struct notice {
     uint64_t key_id; /* 0: about the customer */
     uint32_t generation, number;
     struct buf context;
-    bool closed;       /* the context is whole */
-    struct span body;  /* finished and encrypted; data NULL: rendered from the context */
-    struct span token; /* of a claim link; data NULL: none */
+    bool closed;      /* the context is whole */
+    struct span body; /* finished and encrypted; data NULL: rendered from the context */
+    bool with_link;   /* a claim link goes with it, whose row the caller has inserted */
 };
 
 /* Begins the context with the key: key_title, key_id, environment, key_start. */

@@ -248,6 +248,17 @@ static enum err keys_write(struct db *db, struct page *page)
     return error ? error : key_many_update(db, page->changed, changed);
 }
 
+/* A step is done in the transaction that queues its mail, so a mail of the same number is another
+ * one: of a notice before rotation was switched off and on, of an expiry that was taken back. A
+ * page of one, which is what is left of a page that met it, takes the next number. */
+static enum err mails_write(struct db *db, struct page *page, size_t count)
+{
+    enum err error = outbox_insert(db, page->mails, count);
+    if (error != ERR_EXISTS || page->count != 1) return error;
+    error = outbox_number(db, &page->mails[0]);
+    return error ? error : outbox_insert(db, page->mails, count);
+}
+
 static enum err page_write(struct db *db, struct page *page)
 {
     size_t rows = 0, mails = 0, links = 0, secrets = 0;
@@ -263,7 +274,7 @@ static enum err page_write(struct db *db, struct page *page)
     if (!error) error = key_secret_insert(db, page->secrets, secrets);
     if (!error) error = rotation_put(db, page->rows, rows);
     if (!error) error = claim_insert(db, page->links, links);
-    return error ? error : outbox_insert(db, page->mails, mails);
+    return error ? error : mails_write(db, page, mails);
 }
 
 enum err rotation_page_run(struct db *db, struct operation **operations, size_t count)

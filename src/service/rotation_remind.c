@@ -12,8 +12,11 @@
 #include "service/rotation_rows.h"
 #include "store/alert.h"
 #include "store/claim.h"
+#include "store/secret_network.h"
 
 #include <stdio.h>
+
+enum { NETWORKS_NAMED = 10 };
 
 void rotation_remind_begin(struct rotation_work *work, const struct rotation_row *retirement)
 {
@@ -39,42 +42,50 @@ static void remind_again(struct rotation_work *work)
 /* old_ends_at 0: not before the new one is claimed, or there is no old one. */
 static enum err remind_claim(struct rotation_work *work, int64_t issued_at, int64_t old_ends_at)
 {
-    struct secret *token = NULL;
     struct notice notice CLEANUP(notice_done) = {.kind = "claim_reminder",
                                                  .customer = &work->customer,
                                                  .generation = work->row.generation,
                                                  .number =
                                                      (uint32_t)(work->row.step - ROTATION_REMIND)};
-    enum err error = rotation_work_link(work, &token);
-    if (error) return error;
+    rotation_work_link(work, &notice);
     notice_open(&notice, &work->key, work->state.old.start);
     json_put_i64(&notice.context, "issued_at", issued_at);
     if (old_ends_at) json_put_i64(&notice.context, "old_ends_at", old_ends_at);
-    notice.token = secret_span(token);
-    error = rotation_work_mail(work, &notice, NULL);
-    secret_free(&token);
+    enum err error = rotation_work_mail(work, &notice, NULL);
     return error == ERR_NOT_FOUND ? ERR_OK : error;
 }
 
-static void network_put(struct buf *out, const struct rotation_secret *secret)
+static void network_put(struct buf *out, const struct secret_network *row)
 {
-    char text[ADDRESS_TEXT_SIZE];
-    struct address address = {.length = (unsigned)secret->network_length};
-    json_open(out, "networks", '[');
-    if (secret->network_length) {
-        memcpy(address.bytes, secret->network, secret->network_length);
-        address_format(&address, text);
-        char cidr[ADDRESS_TEXT_SIZE + 4];
-        snprintf(cidr, sizeof cidr, "%s/%d", text, secret->network_length == 4 ? 24 : 64);
-        json_open(out, NULL, '{');
-        json_put_string(out, "network", cidr);
-        json_put_i64(out, "last_used_at", secret->last_used_at);
-        json_close(out, '}');
-    }
-    json_close(out, ']');
+    char text[ADDRESS_TEXT_SIZE], cidr[ADDRESS_TEXT_SIZE + 4];
+    struct address address = {.length = row->length};
+    memcpy(address.bytes, row->network, row->length);
+    address_format(&address, text);
+    snprintf(cidr, sizeof cidr, "%s/%d", text, row->length == 4 ? 24 : 64);
+    json_open(out, NULL, '{');
+    json_put_string(out, "network", cidr);
+    json_put_i64(out, "last_used_at", row->last_used_at);
+    json_close(out, '}');
 }
 
-static enum err remind_old(struct rotation_work *work, const struct rotation_row *retirement)
+/* Those of the day that the reminder is about. */
+static enum err networks_put(struct db *db, const struct rotation_work *work, struct buf *out)
+{
+    struct secret_network rows[NETWORKS_NAMED];
+    size_t count, total;
+    enum err error = secret_networks(db, work->key.id, work->row.generation, work->row.created_at,
+                                     rows, COUNT_OF(rows), &count, &total);
+    if (error) return error;
+    json_open(out, "networks", '[');
+    for (size_t i = 0; i < count; i++)
+        network_put(out, &rows[i]);
+    json_close(out, ']');
+    if (total > count) json_put_u64(out, "more_networks", total - count);
+    return ERR_OK;
+}
+
+static enum err remind_old(struct db *db, struct rotation_work *work,
+                           const struct rotation_row *retirement)
 {
     char shown[16];
     struct notice notice CLEANUP(notice_done) = {.kind = "old_secret_in_use",
@@ -86,8 +97,8 @@ static enum err remind_old(struct rotation_work *work, const struct rotation_row
     snprintf(shown, sizeof shown, "%.10s...", work->state.next.start);
     json_put_string(&notice.context, "new_key_start", shown);
     json_put_i64(&notice.context, "old_ends_at", retirement->due_at);
-    network_put(&notice.context, &work->state.old);
-    enum err error = rotation_work_mail(work, &notice, NULL);
+    enum err error = networks_put(db, work, &notice.context);
+    if (!error) error = rotation_work_mail(work, &notice, NULL);
     return error == ERR_NOT_FOUND ? ERR_OK : error;
 }
 
@@ -128,7 +139,7 @@ enum err rotation_remind(struct db *db, struct rotation_work *work)
     } else if (ends_at) {
         goes_on = now_ms < ends_at;
         bool used = work->state.old.last_used_at > work->row.created_at;
-        if (goes_on && used) error = remind_old(work, retirement);
+        if (goes_on && used) error = remind_old(db, work, retirement);
     }
     if (error) return error;
     rotation_work_finish(work, ROTATION_HIDDEN);

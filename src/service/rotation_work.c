@@ -113,12 +113,10 @@ enum err rotation_work_mail(struct rotation_work *work, struct notice *notice, u
     return error;
 }
 
-enum err rotation_work_link(struct rotation_work *work, struct secret **token)
+void rotation_work_link(struct rotation_work *work, struct notice *notice)
 {
-    enum err error =
-        claim_make(&work->operation, work->key.id, work->row.generation, &work->link, token);
-    work->links = !error;
-    return error;
+    claim_announce(&work->operation, work->key.id, work->row.generation, &work->link);
+    work->links = notice->with_link = true;
 }
 
 /* ---- the notice ---- */
@@ -180,14 +178,16 @@ static enum err do_notice(struct db *db, struct rotation_work *work)
 
 /* ---- the rotation ---- */
 
-static enum err tell_rotated(struct rotation_work *work, struct span token, uint64_t *mail_id)
+static enum err tell_rotated(struct rotation_work *work, uint64_t *mail_id)
 {
-    struct notice notice CLEANUP(notice_done) = {
-        .customer = &work->customer, .generation = work->row.generation, .token = token};
+    struct notice notice CLEANUP(notice_done) = {.customer = &work->customer,
+                                                 .generation = work->row.generation};
     secret_mail_rotated(&notice, &work->key, work->state.old.start, work->tier);
-    if (!token.data) {
+    if (work->secret) {
         notice.id = work->mail_id;
         notice.body = buf_span(&work->body);
+    } else {
+        rotation_work_link(work, &notice);
     }
     return rotation_work_mail(work, &notice, mail_id);
 }
@@ -197,7 +197,7 @@ static enum err rotate_sealed(struct db *db, struct rotation_work *work, uint64_
 {
     struct rotation_row notice;
     int64_t now_ms = now_of(work);
-    enum err error = tell_rotated(work, (struct span){0}, mail_id);
+    enum err error = tell_rotated(work, mail_id);
     if (error) return error;
     work->wrote = true;
     error = key_secret_retire(db, work->key.id, SECRET_END_OPEN);
@@ -216,12 +216,8 @@ static enum err rotate_sealed(struct db *db, struct rotation_work *work, uint64_
 /* A link: nothing is minted before it is used. */
 static enum err rotate_by_claim(struct rotation_work *work)
 {
-    struct secret *token = NULL;
-    enum err error = rotation_work_link(work, &token);
-    if (!error) error = tell_rotated(work, secret_span(token), NULL);
-    secret_free(&token);
     work->key.rotates_at = 0;
-    return error;
+    return tell_rotated(work, NULL);
 }
 
 static enum err do_rotate(struct db *db, struct rotation_work *work)

@@ -76,6 +76,6 @@ MUST_USE enum err rotation_work_unclaimed(struct db *db, struct rotation_work *w
 /* One mail, one link; *mail_id may be NULL. ERR_NOT_FOUND: the customer has no address. */
 MUST_USE enum err rotation_work_mail(struct rotation_work *work, struct notice *notice,
                                      uint64_t *mail_id);
-MUST_USE enum err rotation_work_link(struct rotation_work *work, struct secret **token);
+void rotation_work_link(struct rotation_work *work, struct notice *notice);
 
 #endif

@@ -10,6 +10,7 @@
 #include "store/lease.h"
 #include "store/node.h"
 #include "store/quota_notice.h"
+#include "store/secret_network.h"
 #include "store/upsert.h"
 
 #include <stdlib.h>
@@ -19,6 +20,7 @@ struct merge {
     struct journal_entry *slots;
     struct journal_entry **order; /* the filled slots, sorted as a pass needs them */
     size_t capacity, count;
+    struct fold_networks networks;
     int64_t now_ms;
 };
 
@@ -26,6 +28,7 @@ static void merge_done(struct merge *merge)
 {
     free(merge->slots);
     free(merge->order);
+    fold_networks_done(&merge->networks);
 }
 
 static uint64_t entry_hash(const struct journal_entry *entry)
@@ -66,6 +69,7 @@ static enum err merge_grow(struct merge *merge)
 static enum err merge_add(struct merge *merge, const struct journal_entry *entry)
 {
     if (!entry->secret_id) return ERR_OK;
+    fold_networks_add(&merge->networks, entry);
     if (merge->count * 2 >= merge->capacity) {
         enum err error = merge_grow(merge);
         if (error) return error;
@@ -422,6 +426,7 @@ static enum err fold_run(struct db *db, const struct fold_owner *owner, int64_t 
                          struct folding *folding, struct merge *merge)
 {
     enum err error = owner_lock(db, owner, folding);
+    if (!error) error = fold_networks_begin(db, &merge->networks);
     if (!error) error = journal_merge(db, owner, folding, merge);
     if (error) return error;
     if (!folding->fresh)
@@ -433,6 +438,7 @@ static enum err fold_run(struct db *db, const struct fold_owner *owner, int64_t 
     if (!error) error = write_usage(db, merge);
     if (!error) error = write_activity(db, merge);
     if (!error) error = write_last_used(db, merge);
+    if (!error) error = fold_networks_write(db, &merge->networks);
     if (!error) error = mark_quotas(db, merge);
     if (!error) error = write_totals(db, merge);
     if (!error) error = journal_delete(db, owner, folding);

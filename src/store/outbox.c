@@ -40,7 +40,7 @@ enum err outbox_insert(struct db *db, const struct outbox_row *rows, size_t coun
         .db = db,
         .width = 14,
         INSERT("INSERT INTO outbox (id, kind, subject, generation, number, recipient, customer_id,"
-               " key_id, state, next_at, recipient_sealed, context, body, token_sealed,"
+               " key_id, state, next_at, recipient_sealed, context, body, with_link,"
                " first_queued_at)",
                "(?,?,?,?,?,?,?,?,'queued',?,?,?,?,?,?)")};
     enum err error = ERR_OK;
@@ -52,8 +52,24 @@ enum err outbox_insert(struct db *db, const struct outbox_row *rows, size_t coun
                                         row->key_id ? db_u64(row->key_id) : db_null(),
                                         db_i64(row->queued_at), db_span(row->recipient_sealed),
                                         db_text(row->context), optional_bytes(row->body),
-                                        optional_bytes(row->token_sealed), db_i64(row->queued_at)});
+                                        db_u64(row->with_link), db_i64(row->queued_at)});
     return error ? error : upsert_flush(&mails);
+}
+
+enum err outbox_number(struct db *db, struct outbox_row *row)
+{
+    static const char sql[] = "SELECT COALESCE(MAX(number) + 1, 0) FROM outbox WHERE kind = ?"
+                              " AND subject = ? AND generation = ? AND number < ?";
+    struct db_rows rows;
+    enum err error = db_query(db, sql,
+                              DB_VALUES(db_text(row->kind), db_u64(row->subject),
+                                        db_u64(row->generation), db_u64(OUTBOX_BY_HAND)),
+                              &rows);
+    if (error) return error;
+    if (!db_next(&rows)) return ERR_DB;
+    row->number = (uint32_t)db_get_u64(&rows, 0);
+    db_finish(&rows);
+    return ERR_OK;
 }
 
 /* ---- claiming ---- */
@@ -123,13 +139,13 @@ static enum err mail_add(const struct db_rows *rows, void *context)
         .customer_id = db_get_u64(rows, 5),
         .key_id = db_get_u64(rows, 6),
         .context = db_get_text(rows, 8, arena),
+        .with_link = db_get_u64(rows, 10) != 0,
         .queued_at = db_get_i64(rows, 11),
     };
     mail->attempts = (uint32_t)db_get_u64(rows, 12) + 1; /* with this one */
     bool whole = mail->row.kind && copy_span(rows, 4, arena, &mail->row.recipient) &&
                  copy_span(rows, 7, arena, &mail->row.recipient_sealed) &&
-                 copy_span(rows, 9, arena, &mail->row.body) &&
-                 copy_span(rows, 10, arena, &mail->row.token_sealed);
+                 copy_span(rows, 9, arena, &mail->row.body);
     return whole && (mail->row.context || db_is_null(rows, 8)) ? ERR_OK : ERR_NO_MEMORY;
 }
 
@@ -139,7 +155,7 @@ static enum err mails_lock(struct db *db, const uint64_t *ids, size_t count, str
 {
     static const char sql[] =
         "SELECT kind, subject, generation, number, recipient, customer_id, key_id,"
-        " recipient_sealed, context, body, token_sealed, first_queued_at, attempts, id"
+        " recipient_sealed, context, body, with_link, first_queued_at, attempts, id"
         " FROM outbox FORCE INDEX (PRIMARY) WHERE id IN " THESE_IDS
         " AND (state IN ('queued', 'retry') OR (state = 'sending' AND EXISTS (SELECT 1"
         " FROM node n WHERE n.id = outbox.node AND n.incarnation = outbox.incarnation"
@@ -302,7 +318,7 @@ static enum err accept_row(struct db *db, const struct outbox_node *node, uint64
 {
     static const char sql[] =
         "UPDATE outbox SET state = 'sent', accepted_at = ?, recipient_sealed = NULL,"
-        " context = NULL, body = NULL, token_sealed = NULL, error = NULL" MINE;
+        " context = NULL, body = NULL, error = NULL" MINE;
     return finish(
         db, sql,
         DB_VALUES(db_i64(now_ms), db_u64(id), db_u64(node->node), db_u64(node->incarnation)));

@@ -7,8 +7,8 @@
  *                        retry ──────────────────────────────► dead ──an operator──► retry
  *
  * What a row carries: a JSON context that has no secret in it and is rendered at sending; or a
- * body, finished and encrypted to the recipient when the secret was made. A claim link's token
- * stands sealed beside the context until the mail has gone. */
+ * body, finished and encrypted to the recipient when the secret was made. Of a claim link it says
+ * no more than that there is one: its token is made when the mail is (service/claim.h). */
 #ifndef KEYMETER_STORE_OUTBOX_H
 #define KEYMETER_STORE_OUTBOX_H
 
@@ -24,7 +24,6 @@
 struct db;
 
 #define OUTBOX_RECIPIENT "outbox.recipient" /* contexts of crypto/envelope.h, with the row's id */
-#define OUTBOX_TOKEN     "outbox.token"
 
 enum {
     OUTBOX_GIVE_UP_S = 48 * 3600,   /* from first_queued_at to dead */
@@ -42,14 +41,19 @@ struct outbox_row {
     struct span recipient;        /* 16 bytes, blind index */
     uint64_t customer_id, key_id; /* key_id 0: none */
     struct span recipient_sealed;
-    const char *context;      /* JSON; NULL: there is a body */
-    struct span body;         /* data NULL: there is a context */
-    struct span token_sealed; /* data NULL: no link */
+    const char *context; /* JSON; NULL: there is a body */
+    struct span body;    /* data NULL: there is a context */
+    bool with_link;      /* a claim link, to the secret that follows the generation */
     int64_t queued_at;
 };
 
 /* ERR_EXISTS: one of these mails has been queued before. Inside a transaction. */
 MUST_USE enum err outbox_insert(struct db *db, const struct outbox_row *rows, size_t count);
+/* Numbers from here on are of mails that were asked for by hand (a link sent again). */
+enum { OUTBOX_BY_HAND = 1000000 };
+/* Sets the row's number to one, below those, that no mail of its kind, subject and generation has.
+ */
+MUST_USE enum err outbox_number(struct db *db, struct outbox_row *row);
 
 /* ---- for the mailer; `node` names who sends, ERR_FENCED: it may not any more ---- */
 struct outbox_node {
@@ -80,7 +84,7 @@ struct outbox_result {
 MUST_USE enum err outbox_finish(struct db *db, const struct outbox_node *node,
                                 const struct outbox_result *results, size_t count, int64_t now_ms);
 /* What became of one that was claimed; a transaction each. ERR_NOT_FOUND: it is not this node's to
- * send any more. Accepted: address, context, body and token are gone from the row, and the rotation
+ * send any more. Accepted: address, context and body are gone from the row, and the rotation
  * that waits for it knows. Failed: `next_at`, or dead with an alert when final or 48 h are over.
  * `error`: what the relay said, at most 200 bytes are kept. */
 MUST_USE enum err outbox_accepted(struct db *db, const struct outbox_node *node, uint64_t id,

@@ -249,21 +249,17 @@ enum err rotation_waiting(struct db *db, int64_t now_ms, uint64_t at_most, uint6
 /* ---- secrets ---- */
 
 #define SECRETS                                                                                    \
-    "SELECT s.key_id, s.version, s.start, s.created_at, s.expires_at, u.last_used_at, u.network"   \
+    "SELECT s.key_id, s.version, s.start, s.created_at, s.expires_at, u.last_used_at"              \
     " FROM key_secret s LEFT JOIN secret_last_used u ON u.secret_id = s.id WHERE "
 
 static void secret_take(const struct db_rows *rows, struct rotation_secret *secret)
 {
-    struct span start = db_get_span(rows, 2), network = db_get_span(rows, 6);
+    struct span start = db_get_span(rows, 2);
     *secret = (struct rotation_secret){.there = true,
                                        .created_at = db_get_i64(rows, 3),
                                        .expires_at = db_get_i64(rows, 4),
                                        .last_used_at = db_get_i64(rows, 5)};
     if (start.length < sizeof secret->start) memcpy(secret->start, start.data, start.length);
-    if (network.length && network.length <= sizeof secret->network) {
-        memcpy(secret->network, network.data, network.length);
-        secret->network_length = network.length;
-    }
 }
 
 enum err rotation_secrets(struct db *db, uint64_t key_id, uint32_t generation,

@@ -78,8 +78,6 @@ struct rotation_secret {
     bool there;
     char start[11];
     int64_t created_at, expires_at, last_used_at;
-    unsigned char network[16];
-    size_t network_length; /* 0: unknown */
 };
 /* The generation's secret and the next one. */
 MUST_USE enum err rotation_secrets(struct db *db, uint64_t key_id, uint32_t generation,

@@ -20,6 +20,7 @@ enum {
     PERIOD_DAYS = 31, /* the longest one, from its start */
     LEASE_DAYS = PERIOD_DAYS + 1,
     BUDGET_DAYS = PERIOD_DAYS + 62,
+    OVERLAP_DAYS = 40,
     KEPT_DAYS = 90, /* what is done, sent, used, acknowledged */
 };
 enum { KEY_MAX = 5, ID_SIZE = 32 };
@@ -245,6 +246,19 @@ enum err upkeep_outbox(struct db *db, const struct upkeep *upkeep, size_t *delet
         .pick = "SELECT id FROM outbox FORCE INDEX (due) WHERE state IN ('sent', 'dead') AND "
                 "next_at < ? AND kind <> 'expiring' ORDER BY next_at LIMIT 100",
         .delete = "DELETE FROM outbox WHERE id = ? AND state IN ('sent', 'dead')",
+        .columns = 1,
+    };
+    return step_run(db, upkeep, &step, deleted);
+}
+
+enum err upkeep_secret_networks(struct db *db, const struct upkeep *upkeep, size_t *deleted)
+{
+    /* No overlap is as long, so whichever secret has such a row has ended. */
+    static const struct step step = {
+        .age_ms = OVERLAP_DAYS * DAY_MS,
+        .pick = "SELECT DISTINCT secret_id FROM (SELECT secret_id FROM secret_network WHERE"
+                " last_used_at < ? ORDER BY last_used_at LIMIT 100) old",
+        .delete = "DELETE FROM secret_network WHERE secret_id = ?",
         .columns = 1,
     };
     return step_run(db, upkeep, &step, deleted);

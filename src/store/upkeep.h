@@ -47,6 +47,9 @@ MUST_USE enum err upkeep_rotation(struct db *db, const struct upkeep *upkeep, si
 MUST_USE enum err upkeep_outbox(struct db *db, const struct upkeep *upkeep, size_t *deleted);
 MUST_USE enum err upkeep_claims(struct db *db, const struct upkeep *upkeep, size_t *deleted);
 MUST_USE enum err upkeep_alerts(struct db *db, const struct upkeep *upkeep, size_t *deleted);
+/* Networks that secrets were used from before their rotation's end, 40 days after. */
+MUST_USE enum err upkeep_secret_networks(struct db *db, const struct upkeep *upkeep,
+                                         size_t *deleted);
 /* Known events, beyond any time in which a provider sends one again. */
 MUST_USE enum err upkeep_provider_events(struct db *db, const struct upkeep *upkeep,
                                          size_t *deleted);

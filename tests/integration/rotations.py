@@ -13,7 +13,7 @@ def accept(cluster, now_ms, kinds=""):
             f" look_at = LEAST(look_at, {now_ms}) WHERE key_id = {key} AND waits_for = {mail}"
             " AND waited_at IS NULL AND look_at IS NOT NULL;"
             f"UPDATE outbox SET state = 'sent', accepted_at = {now_ms}, recipient_sealed = NULL,"
-            f" context = NULL, body = NULL, token_sealed = NULL WHERE id = {mail}")
+            f" context = NULL, body = NULL WHERE id = {mail}")
     return len(rows)
 
 

@@ -1,9 +1,12 @@
 """Rotation seen from outside: a key over 200 days under a faked clock with kills in between, two
 daemons on one due set, clocks that jump, the calls around it."""
 
+import json
 import secrets
+import subprocess
 import threading
-from datetime import datetime
+import time
+from datetime import datetime, timezone
 
 import pytest
 
@@ -240,6 +243,28 @@ def test_the_calls_around_it(build_directory):
         assert throttled.status == 429 and int(throttled.headers["Retry-After"]) > 0
 
 
+def test_the_timer_s_command_runs_what_is_due(build_directory, source_directory):
+    """As systemd/keymeter-rotations.service calls it, where the daemon leaves it alone."""
+    [command] = [line.split("=", 1)[1].split() for line in
+                 (source_directory / "systemd" / "keymeter-rotations.service").read_text().splitlines()
+                 if line.startswith("ExecStart=")]
+    with Cluster(build_directory, "one", more=["rotation.automatic=no"]) as cluster:
+        node = cluster.nodes[0]
+        key, _ = rotations.signup(node)
+        rotations.make_due(cluster, key)
+        issuer = node.must("POST", "/v1/tokens", {"name": "timer", "scopes": ["issue"]})["secret"]
+
+        def ran(token):
+            return subprocess.run([str(build_directory / "keymeter"), *command[1:], "--json"], capture_output=True,
+                                  text=True, timeout=60, check=False,
+                                  env={"KEYMETER_ADDR": f"http://{node.api}", "KEYMETER_TOKEN": token})
+        refused = ran(issuer[:-6] + "000000")
+        assert refused.returncode == 4 and issuer[:20] not in refused.stderr
+        done = ran(issuer)
+        assert done.returncode == 0 and json.loads(done.stdout)["notified"] == 1, done
+        assert json.loads(ran(issuer).stdout)["notified"] == 0 and rotations.mails(cluster) == {"rotation_upcoming": 1}
+
+
 def test_opting_out_needs_an_admin(build_directory):
     with Cluster(build_directory, "one") as cluster:
         node = cluster.nodes[0]
@@ -253,6 +278,88 @@ def test_opting_out_needs_an_admin(build_directory):
         on = node.call("PATCH", f"/v1/keys/{key}", {"rotation": "automatic"}, token=issuer).json
         assert on["rotation"] == "automatic" and on["rotates_at"]
         assert len(node.must("GET", "/v1/rotations")["data"]) == 1
+
+
+def test_what_was_told_before_is_told_again(build_directory):
+    """A mail's number is its own: a step whose number was taken is neither lost nor tried for ever."""
+    with Cluster(build_directory, "one") as cluster:
+        node = cluster.nodes[0]
+        key, _ = rotations.signup(node)
+        number = claims.number_of(key)
+
+        def switched():
+            node.must("PATCH", f"/v1/keys/{key}", {"rotation": "off"})
+            return node.must("PATCH", f"/v1/keys/{key}", {"rotation": "automatic"})
+        for times in (1, 2, 3):
+            rotations.make_due(cluster, key)
+            assert rotations.run(node)["notified"] == 1
+            assert rotations.mails(cluster)["rotation_upcoming"] == times
+            assert switched()["rotates_at"]
+        for times in (1, 2):  # an end that was taken back
+            soon = datetime.fromtimestamp(time.time() + times * DAY, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+            node.must("PATCH", f"/v1/keys/{key}", {"expires_at": soon})
+            rotations.run(node)
+            assert rotations.mails(cluster)["expiring"] == times
+            node.must("PATCH", f"/v1/keys/{key}", {"expires_at": None})
+        for _ in range(2):
+            rotations.make_due(cluster, key)
+            rotations.run(node)
+        for times in (1, 2):  # a reminder of the same day as one before
+            cluster.database.sql(f"DELETE FROM rotation WHERE key_id = {number} AND step = 100 AND look_at IS NULL;"
+                                 f"UPDATE rotation SET step = 100, look_at = 1 WHERE key_id = {number}"
+                                 " AND step >= 100 AND look_at IS NOT NULL")
+            rotations.run(node)
+            assert rotations.mails(cluster)["claim_reminder"] == times
+        assert "rotation_failed" not in node.log()
+        # Nobody used the link, and the tier says `retire`: there is nothing that could be rotated.
+        node.must("PUT", "/v1/tiers/wide", dict(node.must("GET", "/v1/tiers/wide"), on_unclaimed="retire"))
+        cluster.database.sql(f"UPDATE rotation SET created_at = 1, look_at = 1 WHERE key_id = {number} AND step = 3")
+        assert rotations.run(node)["retired"] == 1
+        assert switched()["rotates_at"] is None
+        assert node.must("GET", "/v1/rotations?status=scheduled")["data"] == []
+
+
+def test_a_reminder_names_the_networks_that_use_the_old_secret(build_directory):
+    with Cluster(build_directory, "one", more=["listen.trusted_proxies=127.0.0.0/8"]) as cluster:
+        node = cluster.nodes[0]
+        key, old = rotations.signup(node)
+
+        def called(secret, address, times=1):
+            for _ in range(times):
+                headers = {"X-API-Key": secret, "X-Forwarded-For": address}
+                wait_for(lambda: request(node.gateway, "GET", "/v1/gateway", headers=headers).status == 200, "a call")
+
+        def noted():
+            return int(cluster.database.value("SELECT COUNT(*) FROM secret_network"))
+        called(old, "192.0.2.9")  # before there is another one, nothing is noted
+        wait_for(lambda: node.must("GET", f"/v1/keys/{key}")["last_used_ip"], "the fold")
+        new = node.must("POST", f"/v1/keys/{key}/rotate")["secret"]
+        # One network calls all the time, two seldom; and the new secret from a fourth.
+        called(old, "198.51.100.7", 20)
+        called(old, "203.0.113.200")
+        called(old, "2001:db8:1:2:3::4")
+        called(old, "198.51.100.8", 20)
+        called(new, "192.0.2.77")
+        wait_for(lambda: noted() == 3, "the fold")
+        number = claims.number_of(key)
+        cluster.database.sql("INSERT INTO rotation (key_id, generation, step, status, due_at, look_at, created_at)"
+                             f" VALUES ({number}, 1, 100, 0, 1, 1, 1)")
+        rotations.run(node)
+        context = json.loads(cluster.database.value("SELECT context FROM outbox WHERE kind = 'old_secret_in_use'"))
+        assert [row["network"] for row in context["networks"]] == [
+            "198.51.100.0/24", "2001:db8:1:2::/64", "203.0.113.0/24"]
+        assert all(row["last_used_at"] > 1 for row in context["networks"]) and "more_networks" not in context
+        # However many there are, the mail names ten, and so many are noted.
+        cluster.database.sql(f"INSERT INTO secret_network SELECT s.id, UNHEX(CONCAT('0A', LPAD(HEX(seq), 4, '0'), '00')),"
+                             f" 9 FROM key_secret s JOIN seq_1_to_300 WHERE s.key_id = {number} AND s.version = 1")
+        cluster.database.sql(f"UPDATE rotation SET look_at = 1, created_at = 1 WHERE key_id = {number} AND step = 101")
+        called(old, "192.0.99.1")
+        rotations.run(node)
+        context = json.loads(cluster.database.value(
+            "SELECT context FROM outbox WHERE kind = 'old_secret_in_use' AND number = 1"))
+        assert len(context["networks"]) == 10 and context["more_networks"] == 293
+        wait_for(lambda: node.must("GET", f"/v1/keys/{key}")["last_used_ip"].startswith("192.0.99.0"), "the fold")
+        assert noted() == 303
 
 
 def test_one_of_many_reveals_gets_the_secret(build_directory):

@@ -200,12 +200,10 @@ unsigned rotation_deliver(struct secret **token)
         must(envelope_open(rotation_service.keyring, OUTBOX_RECIPIENT, row->id,
                            row->recipient_sealed, &plain));
         assert_true(span_is(buf_span(&plain), "a@example.com"));
-        if (token && row->token_sealed.data) {
-            buf_clear(&plain);
-            must(envelope_open(rotation_service.keyring, OUTBOX_TOKEN, row->id, row->token_sealed,
-                               &plain));
+        if (token && row->with_link) {
             secret_free(token);
-            *token = secret_copy(buf_span(&plain));
+            must(claim_links_make(rotation_db, rotation_service.keyring, &rotation_node, &mails[i],
+                                  1, rotation_now, token));
         }
         must(outbox_accepted(rotation_db, &rotation_node, row->id, rotation_now));
     }
@@ -238,6 +236,10 @@ void rotation_use(uint64_t key_id, uint32_t version)
         " X'C6336400' FROM key_secret WHERE key_id = %llu AND version = %u ON DUPLICATE KEY"
         " UPDATE last_used_at = VALUES(last_used_at)",
         (long long)rotation_now, (unsigned long long)key_id, version);
+    rotation_sql("INSERT INTO secret_network (secret_id, network, last_used_at) SELECT id,"
+                 " X'C6336400', %lld FROM key_secret WHERE key_id = %llu AND version = %u AND"
+                 " ends = 1 ON DUPLICATE KEY UPDATE last_used_at = VALUES(last_used_at)",
+                 (long long)rotation_now, (unsigned long long)key_id, version);
 }
 
 bool rotation_works(const struct secret *secret)

@@ -306,6 +306,17 @@ static void what_rotation_leaves_goes_after_90_days(void **unused)
     assert_int_equal(number("SELECT COUNT(*) FROM alert"), 3);
 }
 
+static void networks_go_40_days_after(void **unused)
+{
+    (void)unused;
+    long long old = NOW_MS - 41 * DAY_MS, young = NOW_MS - 39 * DAY_MS;
+    sql("INSERT INTO secret_network (secret_id, network, last_used_at) VALUES (1, 'aaaa', %lld),"
+        " (1, 'bbbb', %lld), (2, 'aaaa', %lld)",
+        old, old, young);
+    assert_int_equal(run(upkeep_secret_networks), 2);
+    assert_int_equal(number("SELECT COUNT(*) FROM secret_network"), 1);
+}
+
 /* With the forms that were sent in them; one without any goes too. */
 static void visits_go_a_day_after_their_end(void **state)
 {
@@ -338,6 +349,7 @@ int main(void)
         TEST(one_call_deletes_a_bounded_number),
         TEST(a_fenced_node_deletes_nothing),
         TEST(visits_go_a_day_after_their_end),
+        TEST(networks_go_40_days_after),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
