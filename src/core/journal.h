@@ -20,7 +20,7 @@ enum { JOURNAL_FLAGS_MAX = 31, JOURNAL_ENTRY_MAX = 128 /* bytes encoded, at most
 struct journal_entry {
     uint64_t secret_id, key_id, customer_id;
     int64_t hour, period_start; /* wall ms, as decided */
-    int64_t last_used_ms;       /* 0: only denied calls */
+    int64_t last_used_ms;       /* 0: only denied calls, or a use that was told of shortly before */
     int64_t units;              /* charged; negative: given back */
     uint32_t allowed, denied_quota, denied_rate, denied_other;
     unsigned char network[16]; /* of the last call, host bits clear */

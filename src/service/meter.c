@@ -14,7 +14,7 @@
 #include <sodium.h>
 #include <stdlib.h>
 
-enum { TICK_MS = 10, STOP_MS = 5000, STALLED_US = 1000 * 1000 };
+enum { TICK_MS = 10, STOP_MS = 5000, STALLED_US = 1000 * 1000, USED_MANY = 20000 };
 
 /* An idle meter reads the feed every 50 ms, so a database that hangs is noticed without a call. */
 bool meter_is_stalled(const struct meter *meter)
@@ -254,6 +254,7 @@ enum err meter_new(struct meter **out, struct service *service)
     meter->service = service;
     meter->max_wait_us = (int64_t)service->settings->metering.max_wait_ms * 1000;
     meter->secret_limit = service->settings->metering.keys;
+    meter->uses.many = USED_MANY;
     meter->live_nodes = 1;
     meter->tag = tag_new();
     clock_watch_begin(&meter->clock, clock_wall_ms(), clock_boot_ms());

@@ -161,7 +161,7 @@ static void batch_encode(struct meter_batch *batch)
         struct verify_call *call = CONTAINER_OF(at, struct verify_call, link);
         struct meter_secret *secret = call->secret;
         if (!secret->key || call->code == VERIFY_UNAVAILABLE) continue;
-        struct journal_entry entry = call_entry(call);
+        struct journal_entry entry = call_entry(batch->meter, call);
         if (secret->entry && entry_merge(&entries[secret->entry - 1], &entry)) continue;
         entries[count++] = entry;
         secret->entry = (unsigned)count;
@@ -246,7 +246,7 @@ void batch_start(struct meter *meter)
 static void answered_carry(struct meter *meter, const struct verify_call *call)
 {
     if (!call->secret->key || call->code == VERIFY_UNAVAILABLE) return;
-    struct journal_entry entry = call_entry(call);
+    struct journal_entry entry = call_entry(meter, call);
     if (carry_add(meter, &entry) != ERR_OK)
         log_event(LOG_ERROR, "carry_full", "counts of answered calls were dropped");
 }
@@ -278,7 +278,7 @@ void batch_answer(struct meter *meter, struct meter_batch *batch)
         struct verify_call *call = CONTAINER_OF(link, struct verify_call, link);
         call->batch = NULL;
         if (!inserted) answered_carry(meter, call);
-        call_counted(call);
+        call_counted(meter, call);
         meter->stats.batched_calls++;
         call_answer(meter, call, call->code);
     }
@@ -418,7 +418,7 @@ void batch_orphan(struct verify_call *call)
         batch->orphans = more;
         batch->orphan_room = room;
     }
-    struct journal_entry refund = call_entry(call);
+    struct journal_entry refund = call_entry(batch->meter, call);
     refund.units = -refund.units;
     refund.flags = (uint8_t)((refund.flags & ~JOURNAL_ACTIVE) | JOURNAL_TAKEN_BACK);
     refund.last_used_ms = 0;

@@ -44,14 +44,20 @@ struct meter_batch {
     size_t orphan_count, orphan_room;
 };
 
+/* Last uses: beyond `many` secrets in a window each one's is written once in it. */
+struct use_window {
+    uint16_t number; /* of the running one */
+    unsigned secrets, many;
+};
+
 void batch_start(struct meter *meter); /* closes the open batch when the flusher is free */
 void batch_answer(struct meter *meter, struct meter_batch *batch);
 void batch_undo(struct meter *meter, struct meter_batch *batch);
 void batch_orphan(struct verify_call *call);
 MUST_USE enum err carry_add(struct meter *meter, const struct journal_entry *entry);
-struct journal_entry call_entry(const struct verify_call *call);
+struct journal_entry call_entry(const struct meter *meter, const struct verify_call *call);
 /* Its entry is written, or carried. */
-void call_counted(const struct verify_call *call);
+void call_counted(struct meter *meter, const struct verify_call *call);
 void batch_end(struct meter_batch **batch); /* frees it */
 
 #endif

@@ -8,6 +8,8 @@
 
 #include <stdlib.h>
 
+enum { USE_WINDOW_MS = 5 * 60 * 1000 };
+
 static const char *const code_names[] = {
     "VALID",
     "NOT_FOUND",
@@ -291,13 +293,34 @@ static uint32_t hour_of(const struct verify_call *call)
     return (uint32_t)(call->decided_ms / HOUR_MS);
 }
 
-void call_counted(const struct verify_call *call)
+/* Never 0; comes again after 227 days. */
+static uint16_t window_of(const struct verify_call *call)
 {
-    struct meter_key *key = call->secret->key;
-    if (key && call->code == VERIFY_VALID) key->active_hour = hour_of(call);
+    return (uint16_t)(call->decided_ms / USE_WINDOW_MS % UINT16_MAX + 1);
 }
 
-struct journal_entry call_entry(const struct verify_call *call)
+void call_counted(struct meter *meter, const struct verify_call *call)
+{
+    struct meter_secret *secret = call->secret;
+    if (!secret->key || call->code != VERIFY_VALID) return;
+    secret->key->active_hour = hour_of(call);
+    uint16_t window = window_of(call);
+    if (meter->uses.number != window)
+        meter->uses = (struct use_window){.number = window, .many = meter->uses.many};
+    if (secret->used_in != window) meter->uses.secrets++;
+    secret->used_in = window;
+}
+
+/* Whether the journal has said in this window that the secret was used, and there are so many that
+ * to write each one's last use every second would be half of the fold's work. Its first use is
+ * always written. */
+static bool use_is_told(const struct meter *meter, const struct verify_call *call)
+{
+    return meter->uses.secrets > meter->uses.many && call->secret->used_in == window_of(call) &&
+           call->secret->key->active_hour == hour_of(call);
+}
+
+struct journal_entry call_entry(const struct meter *meter, const struct verify_call *call)
 {
     const struct meter_secret *secret = call->secret;
     struct journal_entry entry = {
@@ -316,6 +339,7 @@ struct journal_entry call_entry(const struct verify_call *call)
     entry.denied_other = !entry.allowed && !entry.denied_quota && !entry.denied_rate;
     if (!entry.allowed) return entry;
     if (secret->key->active_hour != hour_of(call)) entry.flags |= JOURNAL_ACTIVE;
+    if (use_is_told(meter, call)) return entry;
     struct address prefix;
     entry.last_used_ms = call->decided_ms;
     address_prefix(&call->address, &prefix);

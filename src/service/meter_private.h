@@ -82,6 +82,7 @@ struct meter {
     struct journal_entry *carry;
     size_t carry_count, carry_room;
     int64_t carry_since_us;
+    struct use_window uses;
 
     struct list load_queue; /* struct meter_load */
     unsigned loads_flying;
@@ -97,8 +98,7 @@ struct meter {
     int64_t batch_retry_us, batch_failed_us; /* no batch before; when a failed one was logged */
     bool heartbeat_flying, fold_flying, control_flying; /* control: join, sync, resolve, leave */
     bool fenced;                                        /* a feed row says so of this incarnation */
-    bool left;                                          /* the node table */
-    bool upkeep_flying;
+    bool left, upkeep_flying;                           /* left: the node table */
     int64_t upkeep_due_us;
     struct clock_watch clock; /* from the start on; nothing confirms it */
     unsigned live_nodes;

@@ -470,6 +470,53 @@ static void a_stop_that_waits_no_longer_answers_who_still_waits(void **state)
     meter_begin(0);
 }
 
+static int64_t last_use(unsigned key)
+{
+    fold_all();
+    return number_of("SELECT last_used_at FROM secret_last_used WHERE secret_id = %u", key);
+}
+
+/* The wall clock at `into_ms` in a window of five minutes that has not been yet. */
+static void window_begin(int64_t into_ms)
+{
+    const int64_t window_ms = 5 * MINUTE_MS;
+    clock_move(window_ms - clock_wall_ms() % window_ms + into_ms, 0, 0);
+}
+
+/* Where many secrets are in use, a secret's last use is written once a window, its first always;
+ * every call counts. */
+static void of_many_secrets_last_uses_are_written_less_often(void **state)
+{
+    (void)state;
+    enum { OFTEN = 11, OTHER = 12, LATER = 13 };
+    unsigned many = meter()->uses.many;
+    for (unsigned key = OFTEN; key <= LATER; key++)
+        key_add(key, "endless");
+    for (int crowded = 0; crowded <= 1; crowded++) {
+        meter()->uses.many = crowded ? 1 : many;
+        window_begin(1000);
+        int64_t begun_ms = clock_wall_ms(), then_ms = begun_ms + MINUTE_MS;
+        assert_int_equal(verify_until(0, OFTEN, 1), VERIFY_VALID);
+        assert_int_equal(verify_until(0, OTHER, 1), VERIFY_VALID);
+        assert_in_range(last_use(OFTEN), begun_ms, then_ms - 1);
+        clock_move(MINUTE_MS, 0, 0);
+        assert_int_equal(verify_until(0, OFTEN, 1), VERIFY_VALID);
+        if (crowded)
+            assert_in_range(last_use(OFTEN), begun_ms, then_ms - 1);
+        else
+            assert_true(last_use(OFTEN) >= then_ms);
+    }
+    int64_t now_ms = clock_wall_ms();
+    assert_int_equal(verify_until(0, LATER, 1), VERIFY_VALID);
+    assert_true(last_use(LATER) >= now_ms);
+    window_begin(0);
+    now_ms = clock_wall_ms();
+    assert_int_equal(verify_until(0, OFTEN, 1), VERIFY_VALID);
+    assert_true(last_use(OFTEN) >= now_ms);
+    assert_int_equal(number_of("SELECT SUM(allowed) FROM usage_hour WHERE key_id = %d", OFTEN), 5);
+    meter()->uses.many = many;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -483,6 +530,7 @@ int main(void)
         cmocka_unit_test(a_charge_that_is_not_written_is_given_back),
         cmocka_unit_test(a_feed_of_many_rows_is_caught_up_with),
         cmocka_unit_test(a_call_too_many_waits_behind_nobody),
+        cmocka_unit_test(of_many_secrets_last_uses_are_written_less_often),
         cmocka_unit_test(a_stop_that_waits_no_longer_answers_who_still_waits),
     };
     return cmocka_run_group_tests(tests, begin, meter_group_finish);
