@@ -6,18 +6,19 @@
 #include "base/compiler.h"
 #include "core/entitlement.h"
 
-enum { PAY_ID_SIZE = 256, PAY_PRICES_SIZE = 2048 };
+/* A reference of the http provider's is any text of 255 characters. */
+enum { PAY_ID_SIZE = 256, PAY_REFERENCE_SIZE = 4 * 255 + 1, PAY_PRICES_SIZE = 2048 };
 
 struct pay_reading {
     enum pay_status status;
-    char reference[PAY_ID_SIZE];        /* resolved: what pays, for one customer only */
+    char reference[PAY_REFERENCE_SIZE]; /* resolved: what pays, for one customer only */
     char customer[PAY_ID_SIZE];         /* the provider's; "": not told */
     char client_reference[PAY_ID_SIZE]; /* whose payment it says it is; "": not told */
     char tier[TIER_SLUG_SIZE];          /* told outright (http); "": see prices */
     char prices[PAY_PRICES_SIZE];       /* ids of prices, their lookup keys and products, commas
                                            between */
     int64_t period_start, period_end;   /* wall ms; 0: not told */
-    bool owes;                          /* the newest invoice is open */
+    bool owes;                          /* the newest invoice is not paid */
     bool taken_back;                    /* the charge that was looked at is refunded or disputed */
 };
 

@@ -95,11 +95,10 @@ static enum stripe_answer subscription_fill(const json_t *object, const char *id
     const char *paid = json_is_object(invoice) ? text_of(invoice, "status") : NULL;
     if (!is_object(object, "subscription", id) || !status ||
         !pay_status_parse(span_text(status), &out->status) || out->status == PAY_NONE ||
-        !items_read(object, out) ||
-        !copy(out->reference, sizeof out->reference, text_of(object, "id")) ||
+        !items_read(object, out) || !copy(out->reference, PAY_ID_SIZE, text_of(object, "id")) ||
         !copy(out->customer, sizeof out->customer, id_of(object, "customer")))
         return STRIPE_UNCLEAR;
-    out->owes = paid && (!strcmp(paid, "open") || !strcmp(paid, "uncollectible"));
+    out->owes = paid && strcmp(paid, "paid") != 0; /* a draft or a void one brought nothing in */
     return STRIPE_READ;
 }
 

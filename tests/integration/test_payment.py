@@ -96,6 +96,18 @@ def test_what_cannot_be_understood_is_503_and_nothing_is_made(paid, billing, kin
     assert not billing.problems, billing.problems
 
 
+def test_a_reference_is_told_apart_to_its_last_character(paid, billing):
+    billing.answer(body={"status": "active"})
+    start = "é" * 254
+    for end, status in (("1", 201), ("2", 201), ("1", 409)):
+        sent = {**body(), "payment": {"reference": start + end}}
+        answer = paid.call("POST", "/v1/signups", sent)
+        assert answer.status == status, answer
+        if status == 201:
+            assert answer.json["customer"]["payment"]["reference"] == start + end
+    assert paid.call("POST", "/v1/signups", {**body(), "payment": {"reference": start + "12"}}).status == 422
+
+
 def test_free_tiers_are_not_asked(paid, billing):
     before = len(billing.asks)
     assert paid.call("POST", "/v1/signups", body("free")).status == 201

@@ -47,6 +47,27 @@ static void a_subscription_is_read(void **state)
     assert_false(reading.owes);
 }
 
+/* What an invoice did not bring in was not paid, whatever became of the invoice. */
+static void only_a_paid_invoice_is_paid(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"draft", "open", "uncollectible", "void"};
+    static const char form[] =
+        SUBSCRIPTION("sub_1", "canceled", "cus_1", ITEM("price_a", "100", "200"), "%s");
+    char text[2048], invoice[128];
+    for (size_t i = 0; i < COUNT_OF(words); i++) {
+        snprintf(invoice, sizeof invoice, "{\"object\":\"invoice\",\"status\":\"%s\"}", words[i]);
+        int length = snprintf(text, sizeof text, form, invoice);
+        assert_in_range(length, 1, sizeof text - 1);
+        assert_int_equal(subscription(text), STRIPE_READ);
+        assert_true(reading.owes);
+    }
+    assert_int_equal(subscription(SUBSCRIPTION("sub_1", "canceled", "cus_1",
+                                               ITEM("price_a", "100", "200"), "null")),
+                     STRIPE_READ);
+    assert_false(reading.owes);
+}
+
 static void what_is_not_it_is_unclear(void **state)
 {
     (void)state;
@@ -200,6 +221,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_subscription_is_read),
+        cmocka_unit_test(only_a_paid_invoice_is_paid),
         cmocka_unit_test(what_is_not_it_is_unclear),
         cmocka_unit_test(what_is_odd_within_is_left_out),
         cmocka_unit_test(a_session_counts_when_it_is_complete),
