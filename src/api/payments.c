@@ -41,8 +41,7 @@ static void page_answer(struct reconcile_page *page, enum err error)
         page_begin(&out);
         for (size_t i = 0; i < page->count; i++)
             work_put(&out, page->works[i], page->unread[i]);
-        bool more = page->more && page->count;
-        page_end(&out, more ? page->works[page->count - 1]->due.customer_id : 0);
+        page_end(&out, page->last);
     }
     reconcile_page_done(page);
     free(page);

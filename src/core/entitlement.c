@@ -209,7 +209,7 @@ void entitlement_read(struct entitlement *entitlement, const struct pay_facts *f
 void entitlement_tick(struct entitlement *entitlement, const struct pay_rules *rules,
                       int64_t now_ms)
 {
-    if (!holds_tier(entitlement)) return;
+    if (rules->clock_rests || !holds_tier(entitlement)) return;
     if (entitlement->later_tier[0] && now_ms >= entitlement->later_at) {
         char slug[TIER_SLUG_SIZE];
         slug_set(slug, entitlement->later_tier);

@@ -72,6 +72,7 @@ struct pay_rules {
     bool lower_at_once;     /* a smaller tier does not wait for the period's end */
     enum on_lapse on_lapse; /* of the tier that was bought */
     bool has_free;          /* there is a tier "free" */
+    bool clock_rests;       /* the wall clock is not believed: nothing ends by it */
 };
 
 /* True for active and trialing: what confirms. */

@@ -19,9 +19,11 @@ static bool is_past(const struct pace *pace, size_t ahead, int64_t now_us)
     return !ended_us || now_us - ended_us >= WINDOW_US;
 }
 
-bool pace_allows(const struct pace *pace, int64_t now_us)
+bool pace_allows(const struct pace *pace, size_t calls, int64_t now_us)
 {
-    return pace->flying < pace->rate && is_past(pace, pace->flying, now_us);
+    if (calls > pace->rate) calls = pace->rate;
+    size_t flying = pace->flying + calls;
+    return flying <= pace->rate && is_past(pace, flying - 1, now_us);
 }
 
 size_t pace_free(const struct pace *pace, int64_t now_us)

@@ -16,7 +16,8 @@ struct pace {
 
 /* 1 to PACE_MAX a second. */
 void pace_init(struct pace *pace, size_t rate);
-bool pace_allows(const struct pace *pace, int64_t now_us);
+/* Whether so many calls may begin together; more than the rate: when nothing else counts. */
+bool pace_allows(const struct pace *pace, size_t calls, int64_t now_us);
 /* How many may begin now. */
 size_t pace_free(const struct pace *pace, int64_t now_us);
 /* One begins, whether it may or not, and ends. */

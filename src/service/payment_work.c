@@ -1,14 +1,54 @@
 /* Applying readings and the clock. Called by the reconciler through the committer, on its thread.
  * What always holds: the node's row is held first, so a fenced node does nothing; a reading is
  * applied only under the customer's lock, when it is about what pays still, and no later one was
- * applied; and the next reading's time stands in the same transaction. */
+ * applied; the next reading's time stands in the same transaction; and while the wall clock is not
+ * believed nothing is taken from anybody. */
 #include "service/payment_work.h"
 
+#include "base/clock.h"
 #include "base/codec.h"
+#include "conf/settings.h"
+#include "service/context.h"
 #include "service/entitle.h"
 #include "store/alert.h"
+#include "store/database_clock.h"
 #include "store/node.h"
 #include "store/payment_charge.h"
+
+/* ---- the clock ---- */
+
+enum err payment_clock_judge(struct db *db, const struct service *service, unsigned node,
+                             const struct clock_watch *watch, bool *rests)
+{
+    struct other_clocks others;
+    *rests = false;
+    if (service->settings->node.trust_clock) return ERR_OK;
+    enum err error = other_clocks_read(db, node, &others);
+    if (error) return error;
+    struct clock_reading now = {clock_wall_ms(), clock_boot_ms(), others.database_ms,
+                                others.node_ms};
+    *rests = clock_watch_off_ms(watch, &now) != 0;
+    return ERR_OK;
+}
+
+/* Also when it has moved since the claim. */
+static bool clock_rests(const struct payment_work *work)
+{
+    const struct operation *operation = &work->operation;
+    struct clock_reading now = {.wall_ms = operation->now_ms,
+                                .boot_ms = clock_boot_ms(),
+                                .database_ms = operation->now_ms - work->watch.database_offset_ms};
+    if (operation->service->settings->node.trust_clock) return false;
+    return work->rests || clock_watch_off_ms(&work->watch, &now) != 0;
+}
+
+/* What a reading takes away, or ends by a date, waits for a clock that is right. */
+static bool gives(const struct payment_work *work)
+{
+    return work->renewed || (pay_status_pays(work->reading.status) && !work->reading.taken_back);
+}
+
+/* ---- readings ---- */
 
 /* The tier that the prices buy; NULL: none. */
 static enum err find_tier(struct db *db, struct payment_work *work,
@@ -117,6 +157,7 @@ static enum err change(struct db *db, struct payment_work *work)
                            : customer_lock(db, &name, &work->arena, &customer);
     if (!error && !locked) error = ERR_NOT_FOUND;
     if (!error) error = entitle_open(db, &entitle);
+    entitle.rules.clock_rests = clock_rests(work);
     if (!error && clock)
         entitlement_tick(&entitle.after, &entitle.rules, work->operation.now_ms);
     else if (!error)
@@ -150,7 +191,10 @@ static enum err work_run(struct db *db, struct operation *operation)
     enum err error = node_hold(db, work->node, work->incarnation);
     if (error) return error;
     if (!work->due.customer_id) return charge_found(db, work);
-    if (work->kind == PAYMENT_WORK_FAILED)
+    bool waits = clock_rests(work) && (work->kind == PAYMENT_WORK_CLOCK || !gives(work));
+    if (waits && (work->kind == PAYMENT_WORK_CLOCK || work->dry)) return ERR_NOT_FOUND;
+    if (waits) work->next_at = operation->now_ms + PAYMENT_READ_LEASE_MS;
+    if (waits || work->kind == PAYMENT_WORK_FAILED)
         return payment_read_failed(db, work->due.customer_id, work->due.ticket, work->next_at);
     return change(db, work);
 }

@@ -4,6 +4,7 @@
 #define KEYMETER_SERVICE_PAYMENT_WORK_H
 
 #include "base/arena.h"
+#include "core/clock_watch.h"
 #include "service/operation.h"
 #include "service/pay_reading.h"
 #include "store/payment_read.h"
@@ -20,6 +21,8 @@ struct payment_work {
     struct pay_reading renewal; /* what pays instead, if it buys a tier … */
     bool renewed;               /* … which there is */
     bool dry;                   /* computed, and rolled back */
+    struct clock_watch watch;   /* rotator_watch's, as of its claim … */
+    bool rests;                 /* … when the clock was not believed */
     int64_t next_at;            /* of the next reading */
     /* results: */
     bool changed;
@@ -29,6 +32,11 @@ struct payment_work {
     void *context;
     struct arena texts; /* of `due` */
 };
+
+/* Whether the clock is not to be believed just now, by this machine's own time, the database's and
+ * the other nodes'. Then payments that pay count, and nothing ends. DB thread. */
+MUST_USE enum err payment_clock_judge(struct db *db, const struct service *service, unsigned node,
+                                      const struct clock_watch *watch, bool *rests);
 
 /* Sets run. ERR_NOT_FOUND: nothing to do any more. ERR_DENIED of a dry one: computed. */
 void payment_work_init(struct payment_work *work);

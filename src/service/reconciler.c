@@ -32,7 +32,8 @@ enum {
     FAILURES_FREE = 3, /* in a row, before the provider is left alone */
     REST_MAX_S = 30,
     RETRY_S = 2,
-    PAGE_SECONDS = 3, /* of the rate: what a page may take */
+    PAGE_SECONDS = 3,                 /* of the rate: what a page may take */
+    LATE_MS = 2 * CLOCK_TOLERANCE_MS, /* behind the latest time that a right clock writes */
 };
 
 /* One customer that is read. */
@@ -53,7 +54,9 @@ struct look {
     size_t limit, count, clock_count;
     struct payment_due *due;
     uint64_t clock[CLOCK_MAX];
-    bool with_clock, with_counts;
+    struct clock_watch watch;
+    bool rests; /* the clock is not believed */
+    bool with_counts;
     uint64_t due_now;
     int64_t oldest_at;
     struct arena arena;
@@ -237,11 +240,11 @@ static void reading_start(struct reading *reading)
         read_done(&reading->ask, PAYMENT_UNKNOWN);
 }
 
-static bool may_read(struct reconciler *reconciler)
+static bool may_read(const struct reconciler *reconciler, unsigned calls)
 {
     int64_t now_us = clock_mono_us();
     return !reconciler->stopping && !reconciler->service->draining &&
-           pace_allows(&reconciler->pace, now_us) && reconciler->asking < CONCURRENT &&
+           pace_allows(&reconciler->pace, calls, now_us) && reconciler->asking < CONCURRENT &&
            now_us >= reconciler->rest_until_us;
 }
 
@@ -258,10 +261,12 @@ static void queue_drop(struct reconciler *reconciler)
 
 static void pump(struct reconciler *reconciler)
 {
-    while (!list_empty(&reconciler->queue) && may_read(reconciler)) {
-        struct reading *reading =
-            CONTAINER_OF(list_shift(&reconciler->queue), struct reading, link);
-        for (unsigned calls = calls_of(&reading->work->due); calls; calls--)
+    while (!list_empty(&reconciler->queue)) {
+        struct reading *reading = CONTAINER_OF(reconciler->queue.next, struct reading, link);
+        unsigned calls = calls_of(&reading->work->due);
+        if (!may_read(reconciler, calls)) return;
+        list_remove(&reading->link);
+        for (; calls; calls--)
             pace_begin(&reconciler->pace);
         reading_start(reading);
     }
@@ -286,16 +291,16 @@ static struct payment_work *work_new(const struct reconciler *reconciler, unsign
     return work;
 }
 
-/* False: no memory; the row is due again in a minute. */
-static bool reading_queue(struct reconciler *reconciler, const struct payment_due *due,
-                          unsigned node, unsigned incarnation, struct reconcile_page *page)
+/* NULL: no memory; the row is due again in a minute. */
+static struct reading *reading_queue(struct reconciler *reconciler, const struct payment_due *due,
+                                     unsigned node, unsigned incarnation)
 {
     struct reading *reading = calloc(1, sizeof *reading);
     struct payment_work *work = work_new(reconciler, node, incarnation);
     if (!reading || !work) {
         free(reading);
         free(work);
-        return false;
+        return NULL;
     }
     work->due = *due;
     work->due.external_id = keep(&work->texts, due->external_id);
@@ -308,25 +313,22 @@ static bool reading_queue(struct reconciler *reconciler, const struct payment_du
     work->operation.done = work_finished;
     reading->reconciler = reconciler;
     reading->work = work;
-    reading->page = page;
-    if (page) {
-        work->dry = page->dry;
-        reading->at = page->count;
-        page->works[page->count++] = work;
-    }
     list_append(&reconciler->queue, &reading->link);
-    return true;
+    return reading;
 }
 
 static enum err look_run(struct db *db, struct db_job *job)
 {
     struct look *look = CONTAINER_OF(job, struct look, job);
+    const struct service *service = look->reconciler->service;
+    enum err error = payment_clock_judge(db, service, look->node, &look->watch, &look->rests);
     int64_t now_ms = clock_wall_ms();
-    enum err error = ERR_OK;
-    if (look->limit)
+    int64_t latest_ms = now_ms + service->settings->payment.reconcile_ms + LATE_MS;
+    if (!error && look->limit)
         error = payment_read_claim(db, look->node, look->incarnation, look->provider, now_ms,
-                                   look->limit, &look->arena, &look->due, &look->count);
-    if (!error && look->with_clock)
+                                   look->rests ? 0 : latest_ms, look->limit, &look->arena,
+                                   &look->due, &look->count);
+    if (!error && !look->rests)
         error = entitlement_pick(db, now_ms, look->clock, CLOCK_MAX, &look->clock_count);
     if (!error && look->with_counts)
         error = payment_read_waiting(db, now_ms, COUNT_MAX, &look->due_now, &look->oldest_at);
@@ -338,6 +340,7 @@ static void clock_submit(struct reconciler *reconciler, const struct look *look)
     for (size_t i = 0; i < look->clock_count && !reconciler->stopping; i++) {
         struct payment_work *work = work_new(reconciler, look->node, look->incarnation);
         if (!work) return;
+        work->watch = look->watch;
         work->due.customer_id = look->clock[i];
         work->operation.done = clock_finished;
         if (operation_submit(&work->operation) != ERR_OK) {
@@ -361,8 +364,13 @@ static void look_done(struct db_job *job, enum err error)
     }
     if (error && error != ERR_FENCED && error != ERR_CLOSED)
         log_event(LOG_WARN, "payment_look_failed", "%s", err_name(error));
-    for (size_t i = 0; !error && i < look->count; i++)
-        if (!reading_queue(reconciler, &look->due[i], look->node, look->incarnation, NULL)) break;
+    for (size_t i = 0; !error && i < look->count; i++) {
+        struct reading *reading =
+            reading_queue(reconciler, &look->due[i], look->node, look->incarnation);
+        if (!reading) break;
+        reading->work->watch = look->watch;
+        reading->work->rests = look->rests;
+    }
     if (!error) clock_submit(reconciler, look);
     arena_done(&look->arena);
     free(look);
@@ -391,7 +399,7 @@ static void look_start(struct reconciler *reconciler)
         look->reconciler = reconciler;
         look->provider = payment_provider_name(service);
         look->limit = claim_limit(reconciler);
-        look->with_clock = !rotator_is_paused(service->rotator);
+        rotator_watch(service->rotator, &look->watch);
         look->with_counts = reconciler->looks++ % COUNT_LOOKS == 0;
         reconciler->look = look;
         if (db_submit(reconciler->pool, &look->job) == ERR_OK) return;
@@ -418,10 +426,24 @@ void reconciler_wake(struct reconciler *reconciler)
 static enum err page_run(struct db *db, struct db_job *job)
 {
     struct reconcile_page *page = CONTAINER_OF(job, struct reconcile_page, job);
-    const char *provider = payment_provider_name(page->reconciler->service);
+    const struct service *service = page->reconciler->service;
+    const char *provider = payment_provider_name(service);
+    enum err error = payment_clock_judge(db, service, page->node, &page->watch, &page->rests);
+    if (error) return error;
     return payment_read_page(db, page->node, page->incarnation, provider, page->after, !page->dry,
                              clock_wall_ms(), page->limit, &page->arena, &page->due,
-                             &page->due_count);
+                             &page->due_count, &page->last);
+}
+
+static void page_add(struct reconcile_page *page, struct reading *reading)
+{
+    reading->page = page;
+    reading->at = page->count;
+    reading->work->dry = page->dry;
+    reading->work->watch = page->watch;
+    reading->work->rests = page->rests;
+    page->works[page->count++] = reading->work;
+    page->left++;
 }
 
 static void page_found(struct db_job *job, enum err error)
@@ -430,10 +452,14 @@ static void page_found(struct db_job *job, enum err error)
     struct reconciler *reconciler = page->reconciler;
     page->left = 1; /* until all are queued */
     for (size_t i = 0; !error && i < page->due_count; i++) {
-        if (!reading_queue(reconciler, &page->due[i], page->node, page->incarnation, page)) break;
-        page->left++;
+        struct reading *reading =
+            reading_queue(reconciler, &page->due[i], page->node, page->incarnation);
+        if (!reading) {
+            page->last = i ? page->due[i - 1].customer_id : page->after;
+            break;
+        }
+        page_add(page, reading);
     }
-    page->more = page->due_count == page->limit;
     reconciler->flying--;
     if (reconciler->stopping) queue_drop(reconciler);
     pump(reconciler);
@@ -453,6 +479,7 @@ enum err reconcile_page_start(struct reconciler *reconciler, struct reconcile_pa
     if (reconciler->stopping) return ERR_CLOSED;
     if (!meter_identity(reconciler->service->meter, &page->node, &page->incarnation))
         return ERR_FENCED;
+    rotator_watch(reconciler->service->rotator, &page->watch);
     page->job = (struct db_job){.run = page_run, .done = page_found};
     enum err error = db_submit(reconciler->pool, &page->job);
     if (!error) reconciler->flying++;

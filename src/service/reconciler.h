@@ -6,6 +6,7 @@
 #include "base/compiler.h"
 #include "base/err.h"
 #include "base/list.h"
+#include "core/clock_watch.h"
 #include "io/db_pool.h"
 #include "store/payment_read.h"
 
@@ -43,11 +44,13 @@ struct reconcile_page {
     struct payment_work *works[100]; /* with their before and after; reconcile_page_done frees */
     bool unread[100];                /* the provider could not be asked */
     size_t count;
-    bool more;
+    uint64_t last; /* the next page goes on above it; 0: there is none */
     /* its own: */
     struct db_job job;
     struct reconciler *reconciler;
     unsigned node, incarnation;
+    struct clock_watch watch;
+    bool rests;
     struct payment_due *due;
     size_t due_count, left;
     struct arena arena;

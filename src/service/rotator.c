@@ -4,7 +4,8 @@
  * the machine; while pages are full and something gets done the next pass follows. What always
  * holds: one pass is under way at a time; each node goes through a page in an order of its own, and
  * what another has locked or done is passed over, so many nodes share a large due set; and while
- * the clock is not believed nothing is done. Loop thread, but for the _run functions. */
+ * the clock is not believed, which is judged also where nothing rotates by itself, nothing is done.
+ * Loop thread, but for the _run functions. */
 #include "service/rotator.h"
 
 #include "base/clock.h"
@@ -45,9 +46,9 @@ struct look {
     struct clock_watch watch;
     struct clock_reading now;
     bool trusted, raised, paused;
-    bool used_too, count_too;
-    int64_t allowance; /* notices and rotations that may be picked */
-    bool capped;       /* there were more */
+    bool rotates, used_too, count_too; /* rotates: else the clock is judged alone */
+    int64_t allowance;                 /* notices and rotations that may be picked */
+    bool capped;                       /* there were more */
     uint64_t cursor, waiting;
     struct rotation_work *works[2 * PAGE];
     struct rotation_pick picks[PAGE + USED_LOOKED];
@@ -202,7 +203,7 @@ static enum err look_run(struct db *db, struct db_job *job)
     struct look *look = CONTAINER_OF(job, struct look, job);
     size_t picked = 0;
     enum err error = judge_clock(db, look);
-    if (!error && !look->paused) error = look_pick(db, look, &picked);
+    if (!error && !look->paused && look->rotates) error = look_pick(db, look, &picked);
     for (size_t i = 0; !error && i < picked && look->count < COUNT_OF(look->works); i++) {
         if (!allowed(look, &look->picks[i])) continue;
         struct rotation_work *work = work_new(look, &look->picks[i]);
@@ -369,8 +370,8 @@ static void look_done(struct db_job *job, enum err error)
     if (!error) {
         if (look->paused && !rotator->paused)
             log_event(LOG_ERROR, "clock_moved",
-                      "rotating and retiring pause until the clock is right again, or the alert "
-                      "is acknowledged");
+                      "rotating, retiring and the ends of payments pause until the clock is right "
+                      "again, or the alert is acknowledged");
         rotator->watch = look->watch;
         rotator->raised = look->raised;
         rotator->paused = look->paused;
@@ -402,7 +403,9 @@ static void pass_start(struct rotator *rotator)
         look->cursor = rotator->cursor;
         look->allowance = rotator->allowance;
         look->count_too = !list_empty(&rotator->runs);
-        look->used_too = look->count_too || clock_mono_us() - rotator->used_us > USED_EVERY_US;
+        look->rotates = look->count_too || settings_rotates(rotator->service->settings);
+        look->used_too = look->count_too ||
+                         (look->rotates && clock_mono_us() - rotator->used_us > USED_EVERY_US);
         if (look->used_too) rotator->used_us = clock_mono_us();
         rotator->look = look;
         rotator->slice_us = clock_mono_us();
@@ -416,9 +419,8 @@ static void on_tick(void *context)
 {
     struct rotator *rotator = context;
     if (rotator->look) return;
-    bool wanted = !list_empty(&rotator->runs);
-    if (wanted && !runs_in_time(rotator)) runs_end(rotator, 0, true);
-    if (wanted || settings_rotates(rotator->service->settings)) pass_start(rotator);
+    if (!list_empty(&rotator->runs) && !runs_in_time(rotator)) runs_end(rotator, 0, true);
+    pass_start(rotator);
 }
 
 void rotator_run(struct rotator *rotator, struct rotator_run *run)
@@ -431,6 +433,11 @@ void rotator_run(struct rotator *rotator, struct rotator_run *run)
 bool rotator_is_paused(const struct rotator *rotator)
 {
     return rotator->paused;
+}
+
+void rotator_watch(const struct rotator *rotator, struct clock_watch *out)
+{
+    *out = rotator->watch;
 }
 
 enum err rotator_new(struct rotator **out, struct service *service)

@@ -20,6 +20,9 @@ void rotator_stop(struct rotator *rotator, void (*closed)(void *context), void *
 /* The wall clock is not to be believed: nothing is rotated or retired until it is back, or its
  * alert acknowledged. As of the last look. */
 bool rotator_is_paused(const struct rotator *rotator);
+/* What the clock is held against since it was last confirmed, for judging it elsewhere. */
+struct clock_watch;
+void rotator_watch(const struct rotator *rotator, struct clock_watch *out);
 
 /* What is due, done now: as much as fits into 4 seconds and the allowance of the minute. */
 struct rotator_run {

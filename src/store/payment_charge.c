@@ -47,15 +47,19 @@ static enum err begin(struct db *db, const struct payment_due *due, int64_t now_
     return error;
 }
 
-enum err payment_charge_claim(struct db *db, const char *provider, int64_t now_ms, size_t limit,
-                              struct arena *arena, struct payment_due *due, size_t *count)
+enum err payment_charge_claim(struct db *db, const char *provider, int64_t now_ms,
+                              int64_t latest_ms, size_t limit, struct arena *arena,
+                              struct payment_due *due, size_t *count)
 {
     static const char sql[] = "SELECT id, begun, failures FROM payment_charge"
-                              " WHERE read_at <= ? AND provider = ? ORDER BY read_at LIMIT ?";
+                              " WHERE (read_at <= ? OR read_at > ?) AND provider = ?"
+                              " ORDER BY read_at LIMIT ?";
     struct db_rows rows;
     size_t found = *count;
-    enum err error = db_query(
-        db, sql, DB_VALUES(db_i64(now_ms), db_text(provider), db_u64(limit - *count)), &rows);
+    enum err error = db_query(db, sql,
+                              DB_VALUES(db_i64(now_ms), db_i64(latest_ms ? latest_ms : INT64_MAX),
+                                        db_text(provider), db_u64(limit - *count)),
+                              &rows);
     if (error) return error;
     while (!error && found < limit && db_next(&rows)) {
         due[found] = (struct payment_due){.provider = provider,

@@ -17,9 +17,9 @@ MUST_USE enum err payment_charge_failed(struct db *db, const struct payment_due 
 
 /* ---- for the reconciler ---- */
 /* Adds those due to *due, of room `limit`, with a ticket each; inside a transaction that holds the
- * node's row. */
+ * node's row. latest_ms as in payment_read_claim. */
 MUST_USE enum err payment_charge_claim(struct db *db, const char *provider, int64_t now_ms,
-                                       size_t limit, struct arena *arena, struct payment_due *due,
-                                       size_t *count);
+                                       int64_t latest_ms, size_t limit, struct arena *arena,
+                                       struct payment_due *due, size_t *count);
 
 #endif

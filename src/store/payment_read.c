@@ -190,30 +190,37 @@ static enum err ended(struct db *db, enum err error)
 }
 
 enum err payment_read_claim(struct db *db, unsigned node, unsigned incarnation,
-                            const char *provider, int64_t now_ms, size_t limit, struct arena *arena,
-                            struct payment_due **due, size_t *count)
+                            const char *provider, int64_t now_ms, int64_t latest_ms, size_t limit,
+                            struct arena *arena, struct payment_due **due, size_t *count)
 {
     static const char by_urgency[] =
         DUE " WHERE r.urgent = ? AND r.read_at <= ?" WHOSE " ORDER BY r.read_at LIMIT ?";
+    static const char too_late[] =
+        DUE " WHERE r.urgent IN (0, 1) AND r.read_at > ?" WHOSE " ORDER BY r.read_at LIMIT ?";
     *count = 0;
     *due = arena_alloc(arena, (limit + 1) * sizeof **due);
     if (!*due) return ERR_NO_MEMORY;
     enum err error = db_begin(db);
     if (!error) error = node_hold(db, node, incarnation);
-    for (int urgent = 1; !error && urgent >= 0 && *count < limit; urgent--)
+    for (int urgent = 1; !error && urgent >= !latest_ms && *count < limit; urgent--)
         error = collect(
             db, by_urgency,
             DB_VALUES(db_i64(urgent), db_i64(now_ms), db_text(provider), db_u64(limit - *count)),
             limit, arena, *due, count);
+    if (!error && latest_ms && *count < limit)
+        error = collect(db, too_late,
+                        DB_VALUES(db_i64(latest_ms), db_text(provider), db_u64(limit - *count)),
+                        limit, arena, *due, count);
     if (!error) error = begin_each(db, now_ms, *due, count);
     if (!error && *count < limit)
-        error = payment_charge_claim(db, provider, now_ms, limit, arena, *due, count);
+        error = payment_charge_claim(db, provider, now_ms, latest_ms, limit, arena, *due, count);
     return ended(db, error);
 }
 
 enum err payment_read_page(struct db *db, unsigned node, unsigned incarnation, const char *provider,
                            uint64_t after, bool begin, int64_t now_ms, size_t limit,
-                           struct arena *arena, struct payment_due **due, size_t *count)
+                           struct arena *arena, struct payment_due **due, size_t *count,
+                           uint64_t *last)
 {
     static const char by_id[] =
         DUE " WHERE r.customer_id > ?" WHOSE " ORDER BY r.customer_id LIMIT ?";
@@ -225,6 +232,8 @@ enum err payment_read_page(struct db *db, unsigned node, unsigned incarnation, c
     if (!error)
         error = collect(db, by_id, DB_VALUES(db_u64(after), db_text(provider), db_u64(limit)),
                         limit, arena, *due, count);
+    /* Those that are passed over do not end the pages. */
+    *last = !error && *count == limit ? (*due)[limit - 1].customer_id : 0;
     if (!error && begin) error = begin_each(db, now_ms, *due, count);
     return ended(db, error);
 }

@@ -72,16 +72,19 @@ struct payment_due {
     bool urgent;
 };
 /* Those due, events first, with a ticket each, in the arena; the node's row is held. A transaction
- * of its own. ERR_FENCED. */
+ * of its own. Due is also what is only to be read behind latest_ms: a wrong clock wrote that.
+ * latest_ms 0: this node's clock is wrong, and events alone are obeyed. ERR_FENCED. */
 MUST_USE enum err payment_read_claim(struct db *db, unsigned node, unsigned incarnation,
-                                     const char *provider, int64_t now_ms, size_t limit,
-                                     struct arena *arena, struct payment_due **due, size_t *count);
+                                     const char *provider, int64_t now_ms, int64_t latest_ms,
+                                     size_t limit, struct arena *arena, struct payment_due **due,
+                                     size_t *count);
 /* The same for customers above `after` by id, due or not: a reconciliation that somebody asked
- * for. With `begin` false nothing is written and tickets are 0: for looking only. */
+ * for. With `begin` false nothing is written and tickets are 0: for looking only. *last: the next
+ * page goes on above it; 0: there is none. */
 MUST_USE enum err payment_read_page(struct db *db, unsigned node, unsigned incarnation,
                                     const char *provider, uint64_t after, bool begin,
                                     int64_t now_ms, size_t limit, struct arena *arena,
-                                    struct payment_due **due, size_t *count);
+                                    struct payment_due **due, size_t *count, uint64_t *last);
 /* Readings that are due, counted no further than `at_most`; and how old the oldest is. */
 MUST_USE enum err payment_read_waiting(struct db *db, int64_t now_ms, size_t at_most,
                                        uint64_t *count, int64_t *oldest_at);

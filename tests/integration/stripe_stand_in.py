@@ -3,7 +3,8 @@ that Stripe publishes (API version 2025-03-31.basil), with what an outage, a bad
 
     with StripeStandIn() as stripe:
         session = stripe.checkout("price_pro", client_reference_id="acme")
-        stripe.fault = "garbage"        # slow, drip, close, redirect, huge, garbage, other, 429, 500, 401
+        stripe.fault = "garbage"        # slow, late, drip, close, redirect, huge, garbage, other, 429, 500, 401
+        stripe.leave()                  # nobody listens, until stripe.come_back()
         headers, body = stripe.event("customer.subscription.updated", stripe.subscriptions[…])
 """
 
@@ -39,6 +40,7 @@ class StripeStandIn:
         self.fault, self.problems, self.calls = None, [], []
         self.rate, self.window = None, []  # calls a second, beyond it 429
         self.release = threading.Event()
+        self.held = 0  # answers that are late
         self.lock = threading.Lock()
         self.clock = time.time
         stand_in = self
@@ -61,6 +63,7 @@ class StripeStandIn:
             def handle_error(self, *_):
                 pass  # a client that went away
 
+        self.serves = (Server, Handler)
         self.server = Server(("127.0.0.1", 0), Handler)
         if tls:
             self.server.socket = tls.wrap_socket(self.server.socket, server_side=True)
@@ -74,6 +77,16 @@ class StripeStandIn:
         self.release.set()
         self.server.shutdown()
         self.server.server_close()
+
+    def leave(self):
+        self.fault = "close"  # on connections that stand
+        self.server.shutdown()
+        self.server.server_close()
+
+    def come_back(self):
+        server, handler = self.serves
+        self.server, self.fault = server(("127.0.0.1", self.server.server_port), handler), None
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     # ---- what Stripe holds ----
 
@@ -259,6 +272,16 @@ class StripeStandIn:
     def do_slow(self, handler, path, query):
         self.release.wait(60)
         self.answer(handler, path, query)
+
+    def do_late(self, handler, path, query):
+        """What was true when it was asked, told when it is let go."""
+        with self.lock:
+            body = json.dumps(self.find(path, query)).encode()
+            self.held += 1
+        self.release.wait(60)
+        with self.lock:
+            self.held -= 1
+        self.send(handler, 200, body)
 
     def do_drip(self, handler, path, query):
         with self.lock:

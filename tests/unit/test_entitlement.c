@@ -317,6 +317,30 @@ static void histories_end_alike(void **state)
     }
 }
 
+/* A clock that is not believed ends nothing, but who pays is served. */
+static void a_clock_that_rests_ends_nothing(void **state)
+{
+    (void)state;
+    struct pay_rules rests = suspends;
+    struct entitlement entitlement = {0};
+    struct reading good = {100, PAY_ACTIVE, "big", 100, false, false};
+    struct reading less = {110, PAY_ACTIVE, "small", 100, false, false};
+    struct reading bad = {131, PAY_PAST_DUE, "small", 130, true, false};
+    struct reading again = {500, PAY_ACTIVE, "small", 130, false, false};
+    rests.clock_rests = true;
+    take(&entitlement, &good, &suspends);
+    take(&entitlement, &less, &suspends);
+    entitlement_tick(&entitlement, &rests, DAY(500));
+    assert_string_equal(entitlement.tier, "big");
+    take(&entitlement, &bad, &suspends);
+    assert_string_equal(entitlement.tier, "small");
+    entitlement_tick(&entitlement, &rests, DAY(500));
+    assert_int_equal(entitlement.state, ENTITLED_PAST_DUE);
+    take(&entitlement, &again, &rests);
+    assert_int_equal(entitlement.state, ENTITLED_ACTIVE);
+    assert_int_equal(entitlement.ends_at, 0);
+}
+
 static void compares_tiers(void **state)
 {
     (void)state;
@@ -355,6 +379,7 @@ int main(void)
         cmocka_unit_test(looks_and_reminders),
         cmocka_unit_test(tells_once),
         cmocka_unit_test(histories_end_alike),
+        cmocka_unit_test(a_clock_that_rests_ends_nothing),
         cmocka_unit_test(compares_tiers),
         cmocka_unit_test(words),
     };

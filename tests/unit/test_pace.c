@@ -45,7 +45,7 @@ static size_t greedy(size_t rate)
     pace_init(&pace, rate);
     for (int64_t now = 5 * SECOND_US; now < 5 * SECOND_US + RUN_US; now += STEP_US) {
         end_those(&flying, now);
-        while (pace_allows(&pace, now)) {
+        while (pace_allows(&pace, 1, now)) {
             assert_true(pace_free(&pace, now) > 0 && count < COUNT_OF(arrived));
             pace_begin(&pace);
             int64_t way = random_to(WAY_US);
@@ -82,10 +82,25 @@ static void those_free_are_counted(void **state)
     assert_int_equal(pace_free(&pace, 100), 1);
     pace_begin(&pace);
     pace_begin(&pace); /* one too many */
-    assert_false(pace_allows(&pace, 200));
+    assert_false(pace_allows(&pace, 1, 200));
     for (int i = 0; i < 3; i++)
         pace_end(&pace, 200);
     assert_int_equal(pace_free(&pace, 2 * SECOND_US), 3);
+}
+
+/* A reading that asks several things begins when there is room for all of them. */
+static void several_begin_together(void **state)
+{
+    (void)state;
+    pace_init(&pace, 3);
+    pace_begin(&pace);
+    assert_true(pace_allows(&pace, 2, 1));
+    assert_false(pace_allows(&pace, 3, 1));
+    pace_end(&pace, 100);
+    assert_false(pace_allows(&pace, 3, 200));
+    assert_true(pace_allows(&pace, 3, 2 * SECOND_US));
+    assert_true(pace_allows(&pace, 4, 2 * SECOND_US)); /* or it never would */
+    assert_false(pace_allows(&pace, 4, 200));
 }
 
 int main(void)
@@ -93,6 +108,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_second_has_more),
         cmocka_unit_test(those_free_are_counted),
+        cmocka_unit_test(several_begin_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
