@@ -5,6 +5,7 @@ import ssl
 
 import pytest
 
+import claims
 from daemon import Daemon
 from mail_certificates import Certificates
 from stripe_stand_in import API_KEY, StripeStandIn
@@ -59,6 +60,15 @@ def body(reference, tier="pro", external_id=None):
 def sign_up(daemon, *arguments, **more):
     sent = body(*arguments, **more)
     return sent, daemon.call("POST", "/v1/signups", sent)
+
+
+def nothing_stands(daemon):
+    """No row without its customer, and no reservation of an Idempotency-Key."""
+    counts = claims.sql(daemon, " UNION ALL ".join(
+        f"SELECT COUNT(*) FROM {table} WHERE customer_id NOT IN (SELECT id FROM customer)"
+        for table in ("entitlement", "api_key", "payment_read", "outbox"))
+        + " UNION ALL SELECT COUNT(*) FROM idempotency WHERE done = 0")
+    assert counts == [["0"]] * 5, counts
 
 
 def refused(daemon, sent, answer, status, code):
@@ -125,15 +135,21 @@ def test_of_a_customers_subscriptions_the_one_that_buys_counts(paid, stripe):
     refused(paid, *sign_up(paid, sub["id"]), 409, "payment_reference_used")
 
 
-@pytest.mark.parametrize("fault", ["slow", "drip", "close", "redirect", "huge", "garbage", "other", 429, 500, 401])
+@pytest.mark.parametrize("fault", ["down", "slow", "drip", "close", "redirect", "huge", "garbage", "other", 429, 500, 401])
 def test_when_it_cannot_be_asked_it_is_503_and_the_retry_works(paid, stripe, fault):
     sub = stripe.subscribe()
     sent = body(sub["id"])
     key = secrets.token_hex(16)
-    stripe.fault = fault
+    if fault == "down":
+        stripe.leave()
+    else:
+        stripe.fault = fault
     answer = paid.call("POST", "/v1/signups", sent, **{"Idempotency-Key": key})
     refused(paid, sent, answer, 503, "payment_unavailable")
     assert int(answer.headers["Retry-After"]) > 0
+    nothing_stands(paid)
+    if fault == "down":
+        stripe.come_back()
     stripe.fault = None
     made = paid.call("POST", "/v1/signups", sent, **{"Idempotency-Key": key})
     assert made.status == 201, made

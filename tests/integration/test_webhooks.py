@@ -342,6 +342,19 @@ def test_the_http_provider_pushes(build_directory, tmp_path):
             body = b'{"reference":"order-1"}'
             assert post(daemon, standard(pushes, body), body, hook).status == 200
             becomes(daemon, path, status="active", tier="enterprise")
+            # What was not pushed is found by reading again; what cannot be told to anybody does no harm.
+            billing.answer(body={"status": "none"})
+            told = [row for row in reconcile(daemon, dry=True) if row["changed"]]
+            assert [(row["external_id"], row["after"]["payment"]) for row in told] == [(name, "none")]
+            assert daemon.must("GET", path)["status"] == "active"
+            assert [row["changed"] for row in reconcile(daemon)] == [True]
+            becomes(daemon, path, status="past_due", payment_status="none")
+            for text in ('{"external_id":"\u00e9\u0000x"}', '{"reference":"\u00e9"}', '{"data":7,"reference":"no"}'):
+                assert post(daemon, standard(pushes, text.encode()), text.encode(), hook).status == 200, text
+            for text in ("", "[]", "{}", '{"external_id":7}', '{"data":{}}'):
+                assert post(daemon, standard(pushes, text.encode()), text.encode(), hook).status == 400, text
+            odd = standard(pushes, body, name="msg \u00e9".encode().decode("latin-1"))
+            assert post(daemon, odd, body, hook).status == 400
             assert post(daemon, *StripeStandIn().event("x", {"object": "charge"})).status == 404
             assert not billing.problems, billing.problems
         finally:
