@@ -55,7 +55,8 @@ struct look {
     struct payment_due *due;
     uint64_t clock[CLOCK_MAX];
     struct clock_watch watch;
-    bool rests; /* the clock is not believed */
+    bool rests;  /* the clock is not believed */
+    bool events; /* alone */
     bool with_counts;
     uint64_t due_now;
     int64_t oldest_at;
@@ -291,6 +292,21 @@ static struct payment_work *work_new(const struct reconciler *reconciler, unsign
     return work;
 }
 
+static bool is_event(const struct list *link)
+{
+    return CONTAINER_OF(link, struct reading, link)->work->due.urgent;
+}
+
+/* Events go first, in their order: a page that somebody asked for may be long. */
+static void queue_insert(struct reconciler *reconciler, struct reading *reading)
+{
+    struct list *head = &reconciler->queue, *at = head;
+    if (reading->work->due.urgent)
+        for (at = head->next; at != head && is_event(at);)
+            at = at->next;
+    list_append(at, &reading->link);
+}
+
 /* NULL: no memory; the row is due again in a minute. */
 static struct reading *reading_queue(struct reconciler *reconciler, const struct payment_due *due,
                                      unsigned node, unsigned incarnation)
@@ -313,7 +329,7 @@ static struct reading *reading_queue(struct reconciler *reconciler, const struct
     work->operation.done = work_finished;
     reading->reconciler = reconciler;
     reading->work = work;
-    list_append(&reconciler->queue, &reading->link);
+    queue_insert(reconciler, reading);
     return reading;
 }
 
@@ -326,8 +342,8 @@ static enum err look_run(struct db *db, struct db_job *job)
     int64_t latest_ms = now_ms + service->settings->payment.reconcile_ms + LATE_MS;
     if (!error && look->limit)
         error = payment_read_claim(db, look->node, look->incarnation, look->provider, now_ms,
-                                   look->rests ? 0 : latest_ms, look->limit, &look->arena,
-                                   &look->due, &look->count);
+                                   look->rests || look->events ? 0 : latest_ms, look->limit,
+                                   &look->arena, &look->due, &look->count);
     if (!error && !look->rests)
         error = entitlement_pick(db, now_ms, look->clock, CLOCK_MAX, &look->clock_count);
     if (!error && look->with_counts)
@@ -379,13 +395,15 @@ static void look_done(struct db_job *job, enum err error)
     stop_if_idle(reconciler);
 }
 
-/* Only what can be read soon is claimed. */
-static size_t claim_limit(const struct reconciler *reconciler)
+/* Only what can be read soon is claimed: *events when others wait, who let events alone by. */
+static size_t claim_limit(const struct reconciler *reconciler, bool *events)
 {
+    const struct list *queue = &reconciler->queue;
+    *events = !list_empty(queue);
     if (reconciler->service->settings->payment.provider == PAYMENT_PROVIDER_NONE ||
-        clock_mono_us() < reconciler->rest_until_us || !list_empty(&reconciler->queue))
+        clock_mono_us() < reconciler->rest_until_us || (*events && is_event(queue->next)))
         return 0;
-    size_t may = pace_free(&reconciler->pace, clock_mono_us());
+    size_t may = *events ? reconciler->pace.rate : pace_free(&reconciler->pace, clock_mono_us());
     return may < CLAIM_MAX ? may : CLAIM_MAX;
 }
 
@@ -398,7 +416,7 @@ static void look_start(struct reconciler *reconciler)
         look->job = (struct db_job){.run = look_run, .done = look_done};
         look->reconciler = reconciler;
         look->provider = payment_provider_name(service);
-        look->limit = claim_limit(reconciler);
+        look->limit = claim_limit(reconciler, &look->events);
         rotator_watch(service->rotator, &look->watch);
         look->with_counts = reconciler->looks++ % COUNT_LOOKS == 0;
         reconciler->look = look;

@@ -73,7 +73,7 @@ struct payment_due {
 };
 /* Those due, events first, with a ticket each, in the arena; the node's row is held. A transaction
  * of its own. Due is also what is only to be read behind latest_ms: a wrong clock wrote that.
- * latest_ms 0: this node's clock is wrong, and events alone are obeyed. ERR_FENCED. */
+ * latest_ms 0: events alone. ERR_FENCED. */
 MUST_USE enum err payment_read_claim(struct db *db, unsigned node, unsigned incarnation,
                                      const char *provider, int64_t now_ms, int64_t latest_ms,
                                      size_t limit, struct arena *arena, struct payment_due **due,

@@ -2,14 +2,16 @@
 
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import claims
 from daemon import Daemon, wait_for
 from stripe_stand_in import StripeStandIn
 from test_cli import Client
 from test_stripe import price_tiers, settings_of
-from test_webhooks import customer, settled
+from test_webhooks import customer, settled, tell
 
 
 @pytest.fixture(scope="module")
@@ -35,10 +37,16 @@ def client(build_directory, paid):
     return Client(build_directory, paid)
 
 
-def test_reconcile_tells_and_heals(client, paid, stripe):
-    payers = [customer(paid, stripe) for _ in range(8)]  # more than a page at this rate
-    for _, _, sub in payers:
+@pytest.fixture(scope="module")
+def payers(paid, stripe):
+    """More than a page at this rate."""
+    made = [customer(paid, stripe) for _ in range(8)]
+    for _, _, sub in made:
         settled(stripe, sub)
+    return made
+
+
+def test_reconcile_tells_and_heals(client, paid, stripe, payers):
     wait_for(lambda: "8 read, 0 differed" in client.run("payments", "reconcile").stderr, "nothing to heal")
     path, secret, sub = payers[6]
     stripe.change(sub, "canceled", invoice="paid")
@@ -59,6 +67,19 @@ def test_reconcile_tells_and_heals(client, paid, stripe):
         assert failed.returncode == 2 and "could not be read" in failed.stdout, failed
     finally:
         stripe.fault = None
+
+
+def test_an_event_goes_before_a_page(paid, stripe, payers):
+    wait_for(lambda: claims.sql(paid, "SELECT COUNT(*) FROM payment_read WHERE urgent OR begun <> applied") == [["0"]],
+             "the readings")
+    before, sub = len(stripe.calls), payers[7][2]["id"]
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(paid.must, "POST", "/v1/payments/reconcile?limit=6", {"dry_run": True})
+        wait_for(lambda: len(stripe.calls) > before, "the page to be read")
+        tell(paid, stripe, "customer.subscription.updated", payers[7][2])
+        assert len(page.result()["data"]) == 6
+    read = [call.split("/")[3].split("?")[0] for call in stripe.calls[before:]]
+    assert sub in read[:-1], read  # not behind all of it
 
 
 def test_approve(client, paid):

@@ -227,7 +227,8 @@ HISTORY = [  # of one subscription: (status, price, renewed)
 
 def test_histories_in_any_order_end_alike(paid, stripe):
     """Permutations with doubles and losses; the longer form is tests/fault/payments."""
-    permute(paid, stripe, rounds=int(os.environ.get("KEYMETER_PERMUTATIONS", "12")), seed=1)
+    permute(paid, stripe, rounds=int(os.environ.get("KEYMETER_PERMUTATIONS", "12")),
+            seed=int(os.environ.get("KEYMETER_SEED", "1")))
 
 
 def permute(daemon, stripe, rounds, seed):
