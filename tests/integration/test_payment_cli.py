@@ -46,6 +46,19 @@ def payers(paid, stripe):
     return made
 
 
+def test_an_event_goes_before_a_page(paid, stripe, payers):
+    wait_for(lambda: claims.sql(paid, "SELECT COUNT(*) FROM payment_read WHERE urgent OR begun <> applied") == [["0"]],
+             "the readings")
+    before, sub = len(stripe.calls), payers[7][2]["id"]
+    with ThreadPoolExecutor(1) as pool:
+        page = pool.submit(paid.must, "POST", "/v1/payments/reconcile?limit=6", {"dry_run": True})
+        wait_for(lambda: len(stripe.calls) > before, "the page to be read")
+        tell(paid, stripe, "customer.subscription.updated", payers[7][2])
+        assert len(page.result()["data"]) == 6
+    read = [call.split("/")[3].split("?")[0] for call in stripe.calls[before:]]
+    assert sub in read[:-1], read  # not behind all of it
+
+
 def test_reconcile_tells_and_heals(client, paid, stripe, payers):
     wait_for(lambda: "8 read, 0 differed" in client.run("payments", "reconcile").stderr, "nothing to heal")
     path, secret, sub = payers[6]
@@ -67,19 +80,6 @@ def test_reconcile_tells_and_heals(client, paid, stripe, payers):
         assert failed.returncode == 2 and "could not be read" in failed.stdout, failed
     finally:
         stripe.fault = None
-
-
-def test_an_event_goes_before_a_page(paid, stripe, payers):
-    wait_for(lambda: claims.sql(paid, "SELECT COUNT(*) FROM payment_read WHERE urgent OR begun <> applied") == [["0"]],
-             "the readings")
-    before, sub = len(stripe.calls), payers[7][2]["id"]
-    with ThreadPoolExecutor(1) as pool:
-        page = pool.submit(paid.must, "POST", "/v1/payments/reconcile?limit=6", {"dry_run": True})
-        wait_for(lambda: len(stripe.calls) > before, "the page to be read")
-        tell(paid, stripe, "customer.subscription.updated", payers[7][2])
-        assert len(page.result()["data"]) == 6
-    read = [call.split("/")[3].split("?")[0] for call in stripe.calls[before:]]
-    assert sub in read[:-1], read  # not behind all of it
 
 
 def test_approve(client, paid):

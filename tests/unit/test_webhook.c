@@ -120,6 +120,12 @@ static void standard_webhooks_sign_id_and_time_too(void **state)
     assert_int_equal(standard("", "1700000000", signature), ERR_DENIED);
     assert_int_equal(standard("msg_1", "", signature), ERR_DENIED);
     assert_int_equal(standard("msg_1", "1700000000", ""), ERR_DENIED);
+    /* Signed well, and yet no id that could be kept. */
+    static const char *const odd[] = {"msg \xe9", "msg\xc3\xa9", "msg 1", "msg\x7f"};
+    for (size_t i = 0; i < COUNT_OF(odd); i++) {
+        assert_int_equal(payment_sign(SPAN("raw"), odd[i], NOW_S, SPAN(BODY), signature), ERR_OK);
+        assert_int_equal(standard(odd[i], "1700000000", signature), ERR_DENIED);
+    }
 }
 
 int main(void)
