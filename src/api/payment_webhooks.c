@@ -131,7 +131,8 @@ static struct span member(const json_t *object, const char *name)
     return span_of(json_string_value(value), json_string_length(value));
 }
 
-/* {"external_id"?, "reference"?}, at the top or in `data`; at least one. */
+/* {"external_id"?, "reference"?}, at the top or in `data`; at least one. An external_id that none
+ * can have is nobody's. */
 static bool subject_read(struct http_request *request, struct payment_subject *out)
 {
     char error[JSON_ERROR_SIZE];
@@ -143,7 +144,9 @@ static bool subject_read(struct http_request *request, struct payment_subject *o
     out->external_id = span_of(arena_copy(&request->arena, external_id), external_id.length);
     out->reference = span_of(arena_copy(&request->arena, reference), reference.length);
     json_decref(object);
-    return out->external_id.length || out->reference.length;
+    bool named = out->external_id.length || out->reference.length;
+    if (!webhook_is_graphic(out->external_id)) out->external_id = (struct span){0};
+    return named;
 }
 
 struct verdict handle_payment_webhook(struct http_request *request)

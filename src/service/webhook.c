@@ -93,8 +93,7 @@ enum err webhook_check_stripe(struct span secrets, struct span header, struct sp
 
 /* ---- Standard Webhooks ---- */
 
-/* Ids are kept as ASCII. */
-static bool is_graphic(struct span text)
+bool webhook_is_graphic(struct span text)
 {
     for (size_t i = 0; i < text.length; i++)
         if (text.data[i] <= ' ' || text.data[i] > '~') return false;
@@ -118,7 +117,7 @@ enum err webhook_check_standard(struct span secrets, struct span id, struct span
     struct span secret;
     uint64_t at = 0;
     bool good = false;
-    if (!is_graphic(id) || id.length >= sizeof name || !is_fresh(timestamp, now_s))
+    if (!webhook_is_graphic(id) || id.length >= sizeof name || !is_fresh(timestamp, now_s))
         return ERR_DENIED;
     if (!u64_parse(timestamp, INT64_MAX, &at)) return ERR_DENIED;
     snprintf(name, sizeof name, "%.*s", (int)id.length, id.data);

@@ -18,6 +18,9 @@ MUST_USE enum err webhook_check_stripe(struct span secrets, struct span header, 
 MUST_USE enum err webhook_check_standard(struct span secrets, struct span id, struct span timestamp,
                                          struct span signature, struct span body, int64_t now_s);
 
+/* ASCII without spaces, as ids of events and external_ids are kept. */
+bool webhook_is_graphic(struct span text);
+
 /* Taking an event: it is known from here on, and whom it is about is due to be read, in one
  * transaction. Zero it, fill the first part; texts live until done. */
 struct webhook {
