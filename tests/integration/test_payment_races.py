@@ -76,11 +76,18 @@ def test_many_events_at_once(cluster, stripe):
         stripe.change(sub, "past_due" if n % 2 else "active", price="price_pro" if n % 3 else "price_enterprise")
     events = [stripe.event("customer.subscription.updated", sub) for _, _, sub in payers for _ in range(20)]
     calls = [(n % 240, cluster.nodes[n % 2 ^ n // 240]) for n in range(480)]  # each to both
+    late = set()  # told in time that it may not have been taken, and sent again, as Stripe does
+
+    def send(call):
+        n, node = call
+        while (answer := post(node, *events[n])).status == 503:
+            late.add(n)
+        return n, answer
     with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda call: (call[0], post(call[1], *events[call[0]])), calls))
+        answers = list(pool.map(send, calls))
     assert {answer.status for _, answer in answers} == {200}
     first = Counter(n for n, answer in answers if not answer.json["duplicate"])
-    assert len(first) == 240 and set(first.values()) == {1}
+    assert max(first.values()) == 1 and set(first) | late == set(range(240))
     for n, (path, secret, _) in enumerate(payers):
         becomes(cluster.nodes[0], path, status="past_due" if n % 2 else "active",
                 tier="pro" if n % 3 or n % 2 else "enterprise")
