@@ -28,6 +28,15 @@ def pytest_configure(config):
         config.test_data = os.environ[DATA] = tempfile.mkdtemp(prefix="km-data-")
 
 
+# These take minutes: begun last, one of them would be waited for alone (xdist hands out files in this order).
+LONGEST = ("test_rotation_kill", "test_payment_kill", "test_rotation", "test_admin", "test_admin_page", "test_canary",
+           "test_portal_page", "test_mailer_kill")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 def pytest_unconfigure(config):
     if hasattr(config, "test_data"):
         shutil.rmtree(os.environ.pop(DATA), ignore_errors=True)
