@@ -88,9 +88,12 @@ class Walk:
 
 @pytest.mark.parametrize("names", [("one",), ("one", "two")])
 def test_a_key_over_200_days(build_directory, clock, names):
+    # Made on the first of December of a year before a leap year, it is due on the 29th of February.
+    clock.move(int(datetime(2027, 12, 1, 12, tzinfo=timezone.utc).timestamp() - clock.now_ms() / 1000))
     with Cluster(build_directory, *names, more=["node.trust_clock=yes"],
                  environment=clock.environment) as cluster:
         walk = Walk(cluster, clock)
+        assert walk.shown()["rotates_at"].startswith("2028-02-29T")
         with Observer(cluster.nodes[-1], held=walk.held):
             walk_200_days(cluster, clock, walk)
 
