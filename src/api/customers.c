@@ -6,6 +6,7 @@
 #include "api/auth.h"
 #include "api/idempotency.h"
 #include "api/reading.h"
+#include "api/version.h"
 #include "base/codec.h"
 #include "base/json.h"
 #include "core/period.h"
@@ -194,6 +195,7 @@ static void edit_done(struct customer_edit *edit, enum err error)
     struct http_request *request = edit->operation.request;
     struct problem problem = edit->operation.problem;
     bool erased = edit->erase;
+    int64_t version = edit->view.updated_at;
     struct buf out = {0};
     if (!error && !erased) customer_put(&out, NULL, &edit->view);
     customer_edit_done(edit);
@@ -202,7 +204,7 @@ static void edit_done(struct customer_edit *edit, enum err error)
     else if (erased)
         finish_empty(request, 204);
     else
-        finish_json(request, 200, &out);
+        finish_json_version(request, 200, &out, version);
 }
 
 static struct verdict edit_start(struct customer_edit *edit, struct http_request *request)
@@ -244,7 +246,8 @@ struct verdict handle_customer_patch(struct http_request *request)
         return problem_reply_not_found(request, "customer");
     if (!body_open(&body, request)) return problem_reply(request, &body.problem);
     edit_read(&body.fields, edit);
-    if (!query_only(request, NULL, &body.problem) || !body_finish(&body))
+    if (!precondition_read(request, &edit->precondition, &body.problem) ||
+        !query_only(request, NULL, &body.problem) || !body_finish(&body))
         return problem_reply(request, &body.problem);
     return edit_start(edit, request);
 }
@@ -256,8 +259,9 @@ struct verdict handle_customer_delete(struct http_request *request)
     if (!edit) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     if (!customer_path(request, &edit->customer))
         return problem_reply_not_found(request, "customer");
-    if (!body_open_optional(&body, request) || !query_only(request, NULL, &body.problem) ||
-        !body_finish(&body))
+    if (!body_open_optional(&body, request) ||
+        !precondition_read(request, &edit->precondition, &body.problem) ||
+        !query_only(request, NULL, &body.problem) || !body_finish(&body))
         return problem_reply(request, &body.problem);
     edit->erase = true;
     return edit_start(edit, request);
@@ -286,8 +290,10 @@ static enum err customers_run(struct db *db, struct reading *reading)
     if (!error)
         error = customer_view_count(db, customers->views, customers->count, &reading->arena);
     usage_snapshot_end(db);
-    if (!error && customers->single && !customers->count) return ERR_NOT_FOUND;
-    return error;
+    if (error || !customers->single) return error;
+    if (!customers->count) return ERR_NOT_FOUND;
+    reading->version = customers->views->updated_at;
+    return ERR_OK;
 }
 
 static void customers_write(struct reading *reading, struct buf *out)
@@ -329,7 +335,7 @@ struct verdict handle_customer_get(struct http_request *request)
 
 struct verdict handle_customers_list(struct http_request *request)
 {
-    static const char *const names[] = {"external_id", "email", "tier", NULL};
+    static const char *const names[] = {"external_id", "email", "tier", "order", NULL};
     struct problem problem = {0};
     struct customers_reading *customers = ARENA_NEW(&request->arena, struct customers_reading);
     if (!customers) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
@@ -348,7 +354,9 @@ struct verdict handle_customers_list(struct http_request *request)
         problem_add_field(&problem, "query.external_id", "must be an external_id");
     if (filter->tier.data && !tier_slug_valid(filter->tier))
         problem_add_field(&problem, "query.tier", "must be the slug of a tier");
+    page_order_read(request, &customers->page, &problem);
     if (problem.field_count) return problem_reply(request, &problem);
+    filter->oldest_first = customers->page.oldest;
     filter->before = customers->page.before;
     filter->limit = customers->page.limit + 1;
     return customers_submit(customers, request);

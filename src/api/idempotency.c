@@ -5,6 +5,7 @@
 
 #include "api/auth.h"
 #include "api/request.h"
+#include "api/version.h"
 #include "service/idempotency.h"
 
 struct idempotent_call {
@@ -33,7 +34,7 @@ void answer_finish(struct http_request *request, struct answer *answer)
     if (answer->error)
         problem_finish_error(request, answer->error, &answer->problem);
     else if (answer->body.length || answer->body.failed)
-        finish_json(request, answer->status, &answer->body);
+        finish_json_version(request, answer->status, &answer->body, answer->version);
     else
         finish_empty(request, answer->status);
     answer_wipe(&answer->body);

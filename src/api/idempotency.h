@@ -26,6 +26,7 @@ struct answer {
     enum err error;
     struct problem problem;
     int status;
+    int64_t version; /* for the ETag; 0: none */
     struct buf body;
 };
 struct answer answer_take(struct operation *operation, enum err error);

@@ -6,6 +6,7 @@
 #include "api/idempotency.h"
 #include "api/key_json.h"
 #include "api/reading.h"
+#include "api/version.h"
 #include "base/codec.h"
 #include "base/json.h"
 #include "base/plain_text.h"
@@ -34,6 +35,7 @@ static void change_answer(struct key_change *change, enum err error)
 {
     struct http_request *request = change->operation.request;
     struct answer answer = answer_take(&change->operation, error);
+    answer.version = error ? 0 : change->view.row.updated_at;
     key_change_done(change);
     answer_finish(request, &answer);
 }
@@ -79,7 +81,8 @@ struct verdict handle_key_patch(struct http_request *request)
         return problem_reply_not_found(request, "key");
     if (!body_open(&body, request)) return problem_reply(request, &body.problem);
     key_edit_read(&body.fields, caller_of(request), edit);
-    if (!query_only(request, NULL, &body.problem) || !body_finish(&body))
+    if (!precondition_read(request, &edit->precondition, &body.problem) ||
+        !query_only(request, NULL, &body.problem) || !body_finish(&body))
         return problem_reply(request, &body.problem);
     key_edit_init(edit);
     return change_submit(&edit->change, request, 200);
@@ -226,9 +229,11 @@ static enum err key_read(struct db *db, struct key_reading *key)
 
 static enum err key_run(struct db *db, struct reading *reading)
 {
+    struct key_reading *key = CONTAINER_OF(reading, struct key_reading, reading);
     enum err error = usage_snapshot_begin(db);
-    if (!error) error = key_read(db, CONTAINER_OF(reading, struct key_reading, reading));
+    if (!error) error = key_read(db, key);
     usage_snapshot_end(db);
+    reading->version = error ? 0 : key->view.row.updated_at;
     return error;
 }
 
@@ -337,7 +342,8 @@ static void unused_read(struct span since, struct key_filter *filter, struct pro
 static bool keys_filter_read(struct http_request *request, struct keys_reading *keys,
                              struct problem *problem)
 {
-    static const char *const names[] = {"customer_id", "status", "tier", "q", "unused_since", NULL};
+    static const char *const names[] = {"customer_id",  "status", "tier", "q",
+                                        "unused_since", "order",  NULL};
     if (!page_read(request, names, &keys->page, problem)) return false;
     struct key_filter *filter = &keys->filter;
     struct span customer = query_text(request, "customer_id");
@@ -359,6 +365,8 @@ static bool keys_filter_read(struct http_request *request, struct keys_reading *
         problem_add_field(problem, "query.tier", "must be the slug of a tier");
     words_read(query_text(request, "q"), filter, problem);
     unused_read(query_text(request, "unused_since"), filter, problem);
+    page_order_read(request, &keys->page, problem);
+    filter->oldest_first = keys->page.oldest;
     filter->before = keys->page.before;
     filter->limit = keys->page.limit;
     return problem->field_count == 0;

@@ -19,6 +19,7 @@ static const struct {
     {405, "Method Not Allowed", "method_not_allowed"},
     {408, "Request Timeout", "request_timeout"},
     {409, "Conflict", "conflict"},
+    {412, "Precondition Failed", "precondition_failed"},
     {413, "Content Too Large", "body_too_large"},
     {414, "URI Too Long", "target_too_long"},
     {415, "Unsupported Media Type", "unsupported_media_type"},

@@ -4,6 +4,7 @@
 #include "api/reading.h"
 
 #include "api/auth.h"
+#include "api/version.h"
 #include "base/clock.h"
 #include "service/context.h"
 #include "store/token.h"
@@ -36,7 +37,7 @@ static void reading_done(struct db_job *job, enum err error)
     } else {
         struct buf out = {0};
         reading->write(reading, &out);
-        finish_json(request, 200, &out);
+        finish_json_version(request, 200, &out, reading->version);
     }
     arena_done(&arena);
 }

@@ -11,6 +11,7 @@ struct reading {
     enum err (*run)(struct db *db, struct reading *reading);
     /* Loop: the answer of status 200. */
     void (*write)(struct reading *reading, struct buf *out);
+    int64_t version;  /* run sets it, for the ETag (service/precondition.h); 0: none */
     const char *what; /* "key": what ERR_NOT_FOUND says does not exist */
     /* its own: */
     struct db_job job;

@@ -139,6 +139,14 @@ bool page_read(struct http_request *request, const char *const *others, struct p
     return problem->field_count == 0;
 }
 
+void page_order_read(struct http_request *request, struct page *page, struct problem *problem)
+{
+    struct span order = query_text(request, "order");
+    page->oldest = order.data && span_is(order, "oldest");
+    if (order.data && !page->oldest && !span_is(order, "newest"))
+        problem_add_field(problem, "query.order", "must be newest or oldest");
+}
+
 struct span query_text(struct http_request *request, const char *name)
 {
     struct span value = {0};
@@ -170,7 +178,7 @@ static struct http_response json_response(int status, const struct buf *json)
 }
 
 /* An answer may show a new secret once: nothing of it stays in freed memory. */
-static void json_wipe(struct buf *json)
+void json_wipe(struct buf *json)
 {
     if (json->data) sodium_memzero(json->data, json->capacity);
     buf_done(json);

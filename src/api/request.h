@@ -122,11 +122,14 @@ enum { PAGE_LIMIT_DEFAULT = 50, PAGE_LIMIT_MAX = 200 };
 struct page {
     unsigned limit;  /* 1…200 */
     uint64_t before; /* rows with a smaller id (or sequence); 0: from the newest */
+    bool oldest;     /* `order=oldest`, of the lists that know it: larger ids, from the oldest */
 };
 /* Reads limit and cursor; `others` (NULL-terminated) are the further names that the call knows: any
  * other one is an error. False: the problem is set (422). */
 MUST_USE bool page_read(struct http_request *request, const char *const *others, struct page *page,
                         struct problem *problem);
+/* Reads `order` into page->oldest: newest, the default, or oldest. */
+void page_order_read(struct http_request *request, struct page *page, struct problem *problem);
 /* The same for calls that are no lists. */
 MUST_USE bool query_only(struct http_request *request, const char *const *names,
                          struct problem *problem);
@@ -141,6 +144,7 @@ void page_end(struct buf *out, uint64_t last);
 /* ---- answers ---- the buffer is emptied; 500 when it had failed. */
 MUST_USE struct verdict reply_json(struct http_request *request, int status, struct buf *json);
 void finish_json(struct http_request *request, int status, struct buf *json);
+void json_wipe(struct buf *json); /* for answers written elsewhere; empties it */
 void finish_empty(struct http_request *request, int status);
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "api/auth.h"
 #include "api/reading.h"
+#include "api/version.h"
 #include "base/json.h"
 #include "core/api_key.h"
 #include "core/permission.h"
@@ -128,7 +129,9 @@ struct tier_reading {
 static enum err tier_run(struct db *db, struct reading *reading)
 {
     struct tier_reading *tier = CONTAINER_OF(reading, struct tier_reading, reading);
-    return tier_row_find(db, tier->slug, &tier->row);
+    enum err error = tier_row_find(db, tier->slug, &tier->row);
+    reading->version = error ? 0 : tier_version(&tier->row);
+    return error;
 }
 
 static void tier_write(struct reading *reading, struct buf *out)
@@ -154,6 +157,7 @@ struct verdict handle_tier_get(struct http_request *request)
 
 struct tier_operation {
     struct operation operation;
+    struct precondition precondition;
     struct tier_row row;
     bool created;
 };
@@ -246,7 +250,12 @@ static enum err put_run(struct db *db, struct operation *operation)
 {
     struct tier_operation *put = CONTAINER_OF(operation, struct tier_operation, operation);
     char subject[8 + TIER_SLUG_SIZE];
-    enum err error = tier_save(db, &put->row, operation->now_ms, &put->created);
+    int64_t version = 0;
+    enum err error = tier_lock(db, span_text(put->row.tier.slug), &version);
+    if (!error || error == ERR_NOT_FOUND)
+        error = precondition_check(&put->precondition, version, &operation->problem);
+    if (!error)
+        error = tier_save(db, &put->row, version_next(version, operation->now_ms), &put->created);
     if (error == ERR_FULL)
         return problem_set(&operation->problem, 409, "too_many_tiers",
                            "There are %d tiers already, which is the most there can be.",
@@ -268,7 +277,7 @@ static void put_done(struct operation *operation, enum err error)
     }
     struct buf out = {0};
     tier_put(&out, &put->row);
-    finish_json(request, put->created ? 201 : 200, &out);
+    finish_json_version(request, put->created ? 201 : 200, &out, tier_version(&put->row));
 }
 
 struct verdict handle_tier_put(struct http_request *request)
@@ -281,7 +290,8 @@ struct verdict handle_tier_put(struct http_request *request)
     if (!put) return problem_reply_error(request, ERR_NO_MEMORY, NULL);
     memcpy(put->row.tier.slug, slug.data, slug.length);
     tier_read(&body.fields, &put->row.tier);
-    if (!query_only(request, NULL, &body.problem) || !body_finish(&body))
+    if (!precondition_read(request, &put->precondition, &body.problem) ||
+        !query_only(request, NULL, &body.problem) || !body_finish(&body))
         return problem_reply(request, &body.problem);
     put->operation.service = request_service(request);
     put->operation.request = request;

@@ -51,6 +51,7 @@ static const struct field list_fields[] = {
     {"tier", "tier", FIELD_TEXT, false},
     {"search", "q", FIELD_TEXT, false},
     {"unused-since", "unused_since", FIELD_TEXT, false},
+    {"order", "order", FIELD_TEXT, false},
     PAGES,
     END,
 };
@@ -131,6 +132,7 @@ static const struct field customer_list_fields[] = {
     {"external-id", "external_id", FIELD_TEXT, false},
     {"email", "email", FIELD_TEXT, false},
     {"tier", "tier", FIELD_TEXT, false},
+    {"order", "order", FIELD_TEXT, false},
     PAGES,
     END,
 };

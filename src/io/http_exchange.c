@@ -136,6 +136,7 @@ static struct span reason_of(int status)
         {408, LINE("HTTP/1.1 408 Request Timeout\r\n")},
         {409, LINE("HTTP/1.1 409 Conflict\r\n")},
         {410, LINE("HTTP/1.1 410 Gone\r\n")},
+        {412, LINE("HTTP/1.1 412 Precondition Failed\r\n")},
         {413, LINE("HTTP/1.1 413 Content Too Large\r\n")},
         {415, LINE("HTTP/1.1 415 Unsupported Media Type\r\n")},
         {422, LINE("HTTP/1.1 422 Unprocessable Content\r\n")},

@@ -151,7 +151,7 @@ static enum err apply(struct db *db, struct customer_edit *edit, struct customer
     if (edit->metadata) row->metadata = edit->metadata;
     if (edit->has_language) row->language = edit->language;
     /* Another one each time: it tells whether anything has changed since. */
-    row->updated_at = operation->now_ms > row->updated_at ? operation->now_ms : row->updated_at + 1;
+    row->updated_at = version_next(row->updated_at, operation->now_ms);
     if (edit->tier && !span_is(span_text(edit->tier), before.tier))
         detail = arena_printf(&edit->arena, "{\"tier_before\":\"%s\",\"tier\":\"%s\"}", before.tier,
                               edit->tier);
@@ -180,6 +180,8 @@ static enum err edit_run(struct db *db, struct operation *operation)
     arena_done(&edit->arena);
     enum err error = customer_lock(db, &edit->customer, &edit->arena, &row);
     if (error == ERR_NOT_FOUND) return not_found(&operation->problem);
+    if (!error)
+        error = precondition_check(&edit->precondition, row.updated_at, &operation->problem);
     if (error) return error;
     return edit->erase ? erase(db, edit, row.id) : apply(db, edit, &row);
 }

@@ -4,11 +4,13 @@
 #define KEYMETER_SERVICE_CUSTOMER_EDIT_H
 
 #include "service/contact_change.h"
+#include "service/precondition.h"
 #include "service/signup.h"
 
 struct customer_edit {
     struct operation operation; /* the caller sets service, request, token_id */
     struct customer_name customer;
+    struct precondition precondition;
     bool erase;       /* nothing else counts then */
     const char *tier; /* NULL: as it is; so for all below */
     const char *metadata;

@@ -12,6 +12,7 @@
 #include "crypto/keyring.h"
 #include "service/context.h"
 #include "service/idempotency.h"
+#include "service/precondition.h"
 #include "store/entitlement.h"
 #include "store/names.h"
 #include "store/tier.h"
@@ -120,7 +121,7 @@ enum err key_change_run(struct db *db, struct operation *operation)
     if (!error) error = refuse_beyond_token(change, &row);
     if (!error) error = change->apply(db, change, &row);
     if (!error && change->action) {
-        row.updated_at = operation->now_ms;
+        row.updated_at = version_next(row.updated_at, operation->now_ms);
         id_format(subject, "key", row.id);
         operation_feed(operation, FEED_KEY, row.id);
         operation_audit(operation, change->action, subject, row.customer_id, NULL);

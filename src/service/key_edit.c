@@ -83,11 +83,13 @@ static enum err edit_apply(struct db *db, struct key_change *change, struct api_
 {
     struct key_edit *edit = CONTAINER_OF(change, struct key_edit, change);
     const struct key_settings *settings = &edit->settings;
-    enum err error = key_change_refuse_revoked(&change->operation, row);
+    struct problem *problem = &change->operation.problem;
+    enum err error = precondition_check(&edit->precondition, row->updated_at, problem);
+    if (!error) error = key_change_refuse_revoked(&change->operation, row);
     if (error) return error;
     if (edit->has_expires_at && settings->expires_at &&
         settings->expires_at <= change->operation.now_ms) {
-        problem_add_field(&change->operation.problem, "body.expires_at", "must be in the future");
+        problem_add_field(problem, "body.expires_at", "must be in the future");
         return ERR_DENIED;
     }
     if (settings->permissions || edit->has_rate_limits) {

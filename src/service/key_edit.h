@@ -3,10 +3,12 @@
 #define KEYMETER_SERVICE_KEY_EDIT_H
 
 #include "service/issue.h"
+#include "service/precondition.h"
 
 /* NULL, or has_… false: left as it is. */
 struct key_edit {
     struct key_change change;
+    struct precondition precondition;
     struct key_settings settings; /* title, description, permissions, networks, metadata */
     bool has_expires_at;          /* settings.expires_at 0: never any more */
     bool has_rotation;            /* settings.rotation_off */

@@ -33,6 +33,7 @@ enum column {
     C_PAID_TIER,
     C_LANGUAGE,
     C_SMIME_CBC,
+    C_UPDATED,
     C_KEYS, /* fingerprint and end, of each kind */
 };
 
@@ -65,6 +66,7 @@ static enum err view_fill(const struct db_rows *rows, const struct keyring *keyr
         .language = db_get_text(rows, C_LANGUAGE, arena),
         .keys.smime_cbc = db_get_i64(rows, C_SMIME_CBC) != 0,
         .created_at = db_get_i64(rows, C_CREATED),
+        .updated_at = db_get_i64(rows, C_UPDATED),
         .entitlement = {.customer_id = db_get_u64(rows, C_ID),
                         .tier = db_get_text(rows, C_TIER, arena),
                         .provider = db_get_text(rows, C_PROVIDER, arena),
@@ -100,13 +102,16 @@ static enum err view_fill(const struct db_rows *rows, const struct keyring *keyr
     " c.id, c.external_id, c.email_sealed, c.name_sealed, c.metadata, c.created_at,"               \
     " e.tier, e.provider, e.reference, e.status, e.period_start, e.period_end, e.grace_until,"     \
     " t.monthly_quota, e.anchor, e.kept_start, e.kept_until, e.payment_status, e.later_tier,"      \
-    " e.later_at, e.paid_tier, c.language, c.smime_cbc,"                                           \
+    " e.later_at, e.paid_tier, c.language, c.smime_cbc, c.updated_at,"                             \
     " c.openpgp_fingerprint, c.openpgp_ends_at, c.smime_fingerprint, c.smime_ends_at"              \
     " FROM customer c"                                                                             \
     " JOIN entitlement e ON e.customer_id = c.id JOIN tier t ON t.slug = e.tier"                   \
     " WHERE c.deleted_at IS NULL AND (? IS NULL OR c.id = ?)"                                      \
     " AND (? IS NULL OR c.external_id = ?) AND (? IS NULL OR c.email_index = ?)"                   \
-    " AND (? IS NULL OR e.tier = ?) AND (? = 0 OR c.id < ?) ORDER BY c.id DESC LIMIT ?"
+    " AND (? IS NULL OR e.tier = ?)"
+
+#define NEWEST " AND (? = 0 OR c.id < ?) ORDER BY c.id DESC LIMIT ?"
+#define OLDEST " AND c.id > GREATEST(?, ?) ORDER BY c.id LIMIT ?"
 
 /* The parameters stand for constants when the server plans, so "(? IS NULL OR …)" costs nothing. */
 static enum err list_query(struct db *db, const struct customer_filter *filter,
@@ -114,9 +119,10 @@ static enum err list_query(struct db *db, const struct customer_filter *filter,
 {
     /* Without a tier the newest customers are walked; left alone, the server would begin with the
      * few tiers and sort all customers. With one, it walks the index of that tier. */
-    static const char walked[] = "SELECT STRAIGHT_JOIN" CUSTOMERS;
-    static const char of_tier[] = "SELECT" CUSTOMERS;
-    const char *sql = filter->tier.data ? of_tier : walked;
+    static const char *const walked[] = {"SELECT STRAIGHT_JOIN" CUSTOMERS NEWEST,
+                                         "SELECT STRAIGHT_JOIN" CUSTOMERS OLDEST};
+    static const char *const of_tier[] = {"SELECT" CUSTOMERS NEWEST, "SELECT" CUSTOMERS OLDEST};
+    const char *sql = (filter->tier.data ? of_tier : walked)[filter->oldest_first];
     struct db_value id = filter->name.id ? db_u64(filter->name.id) : db_null();
     bool by_external = !filter->name.id && filter->name.external_id.data;
     struct db_value external = by_external ? db_span(filter->name.external_id) : db_null();

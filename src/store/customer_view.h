@@ -16,7 +16,7 @@ struct customer_view {
     const char *external_id, *email, *name; /* NULL: none */
     const char *metadata, *language;        /* language NULL: none of its own */
     struct customer_keys keys;              /* all but their texts */
-    int64_t created_at;
+    int64_t created_at, updated_at;
     struct entitlement_row entitlement;
     bool has_quota;
     uint64_t quota;
@@ -28,11 +28,12 @@ struct customer_filter {
     struct customer_name name;        /* id 0, external_id.data NULL: any */
     const unsigned char *email_index; /* 16 bytes (blind_index); NULL: any */
     struct span tier;                 /* data NULL: any */
-    uint64_t before;                  /* ids below; 0: from the newest */
+    bool oldest_first;                /* else newest first */
+    uint64_t before;                  /* ids behind this one; 0: from the first */
     size_t limit;
 };
 
-/* Newest first, in the arena; `used` is 0 until customer_view_count. ERR_CRYPTO: a sealed column
+/* In the arena; `used` is 0 until customer_view_count. ERR_CRYPTO: a sealed column
  * does not open under the keyring. */
 MUST_USE enum err customer_view_list(struct db *db, const struct keyring *keyring,
                                      const struct customer_filter *filter, int64_t now_ms,

@@ -1,9 +1,9 @@
 /* Searching keys. Called by store/key_view.c for a list, on a DB thread, in a snapshot. One filter,
- * the driver, is walked newest first along an index that serves it and ends with the key's id; what
- * else is asked for is looked up for each candidate. What always holds: candidates come in chunks
- * that grow, so a page costs what it shows when the driver is the only filter, and a bounded number
- * of look-ups when filters disagree; pages neither repeat nor skip, because each goes on below the
- * last candidate that was looked at. */
+ * the driver, is walked newest or oldest first along an index that serves it and ends with the
+ * key's id; what else is asked for is looked up for each candidate. What always holds: candidates
+ * come in chunks that grow, so a page costs what it shows when the driver is the only filter, and a
+ * bounded number of look-ups when filters disagree; pages neither repeat nor skip, because each
+ * goes on behind the last candidate that was looked at. */
 #include "store/key_search.h"
 
 #include "core/period.h"
@@ -18,7 +18,7 @@ enum { WORD_COUNT_MAX = 500, UNUSED_COUNT_MAX = 5000 };
 /* The parameters stand for constants when the server plans, so "(? IS NULL OR …)" costs nothing. */
 #define HAS_WORD                                                                                   \
     " AND (? IS NULL OR EXISTS (SELECT 1 FROM key_word w WHERE w.word = ? AND w.key_id = k.id))"
-#define SEARCH(candidates)                                                                         \
+#define SEARCH(candidates, way)                                                                    \
     "SELECT STRAIGHT_JOIN c.id, (? IS NULL OR k.customer_id = ?) AND (? IS NULL OR e.tier = ?)"    \
     " AND (? IS NULL OR ? = CASE WHEN k.revoked_at IS NOT NULL THEN 'revoked'"                     \
     " WHEN k.suspended OR e.status = 'suspended' THEN 'suspended'"                                 \
@@ -31,8 +31,14 @@ enum { WORD_COUNT_MAX = 500, UNUSED_COUNT_MAX = 5000 };
     " WHERE o.key_id = k.id AND u.last_used_at >= ?)))" HAS_WORD HAS_WORD HAS_WORD HAS_WORD        \
         HAS_WORD HAS_WORD HAS_WORD HAS_WORD " FROM (" candidates                                   \
     ") c JOIN api_key k ON k.id = c.id LEFT JOIN entitlement e ON e.customer_id = k.customer_id"   \
-    " ORDER BY c.id DESC"
+    " ORDER BY c.id " way
 #define BELOW(id) " AND " id " < ? ORDER BY " id " DESC LIMIT ?"
+#define ABOVE(id) " AND " id " > ? ORDER BY " id " ASC LIMIT ?"
+/* Newest first, and oldest first. */
+#define WAYS(candidates, id)                                                                       \
+    {                                                                                              \
+        SEARCH(candidates BELOW(id), "DESC"), SEARCH(candidates ABOVE(id), "ASC")                  \
+    }
 
 /* What a driver's own parameters are; behind them come `before` and the size of the chunk. */
 struct driver {
@@ -63,8 +69,8 @@ static enum err count_up_to(struct db *db, const char *sql, struct db_value valu
 /* The rarest word. */
 static enum err drive_by_word(struct db *db, const struct key_filter *filter, struct driver *driver)
 {
-    static const char sql[] =
-        SEARCH("SELECT key_id AS id FROM key_word WHERE word = ?" BELOW("key_id"));
+    static const char *const sql[] =
+        WAYS("SELECT key_id AS id FROM key_word WHERE word = ?", "key_id");
     static const char count_sql[] =
         "SELECT COUNT(*) FROM (SELECT 1 FROM key_word WHERE word = ? LIMIT ?) w";
     size_t rarest = 0;
@@ -77,7 +83,7 @@ static enum err drive_by_word(struct db *db, const struct key_filter *filter, st
         if (count < least) rarest = i;
         if (count < least) least = count;
     }
-    *driver = driver_of(sql, db_span(filter->words[rarest]), db_null(), 1);
+    *driver = driver_of(sql[filter->oldest_first], db_span(filter->words[rarest]), db_null(), 1);
     return ERR_OK;
 }
 
@@ -86,15 +92,16 @@ static enum err drive_by_word(struct db *db, const struct key_filter *filter, st
 static enum err drive_by_activity(struct db *db, const struct key_filter *filter,
                                   struct driver *driver)
 {
-    static const char sql[] = SEARCH(
-        "SELECT key_id AS id FROM key_activity FORCE INDEX (hour) WHERE hour <= ?" BELOW("key_id"));
+    static const char *const sql[] =
+        WAYS("SELECT key_id AS id FROM key_activity FORCE INDEX (hour) WHERE hour <= ?", "key_id");
     static const char count_sql[] =
         "SELECT COUNT(*) FROM (SELECT 1 FROM key_activity FORCE INDEX (hour) WHERE hour <= ?"
         " LIMIT ?) a";
     struct db_value hour = db_i64(period_hour_start(filter->unused_since));
     uint64_t count;
     enum err error = count_up_to(db, count_sql, hour, UNUSED_COUNT_MAX, &count);
-    if (!error && count < UNUSED_COUNT_MAX) *driver = driver_of(sql, hour, db_null(), 1);
+    if (!error && count < UNUSED_COUNT_MAX)
+        *driver = driver_of(sql[filter->oldest_first], hour, db_null(), 1);
     return error;
 }
 
@@ -119,35 +126,38 @@ static struct db_value state_of(enum key_status status)
 /* By what api_key's own indexes serve. */
 static struct driver drive_by_key(const struct key_filter *filter)
 {
-    static const char all[] = SEARCH("SELECT id FROM api_key WHERE 1 = 1" BELOW("id"));
-    static const char tier[] =
-        SEARCH("SELECT id FROM api_key FORCE INDEX (tier) WHERE tier = ?" BELOW("id"));
-    static const char state[] =
-        SEARCH("SELECT id FROM api_key FORCE INDEX (state) WHERE state = ?" BELOW("id"));
-    static const char both[] = SEARCH(
-        "SELECT id FROM api_key FORCE INDEX (tier_state) WHERE tier = ? AND state = ?" BELOW("id"));
-    static const char ending[] = SEARCH(
-        "SELECT id FROM api_key FORCE INDEX (ending) WHERE state = ? AND ends = ?" BELOW("id"));
-    static const char overlap[] = SEARCH("SELECT DISTINCT key_id AS id FROM key_secret FORCE INDEX "
-                                         "(ending) WHERE ends = ?" BELOW("key_id"));
+    static const char *const all[] = WAYS("SELECT id FROM api_key WHERE 1 = 1", "id");
+    static const char *const tier[] =
+        WAYS("SELECT id FROM api_key FORCE INDEX (tier) WHERE tier = ?", "id");
+    static const char *const state[] =
+        WAYS("SELECT id FROM api_key FORCE INDEX (state) WHERE state = ?", "id");
+    static const char *const both[] =
+        WAYS("SELECT id FROM api_key FORCE INDEX (tier_state) WHERE tier = ? AND state = ?", "id");
+    static const char *const ending[] =
+        WAYS("SELECT id FROM api_key FORCE INDEX (ending) WHERE state = ? AND ends = ?", "id");
+    static const char *const overlap[] =
+        WAYS("SELECT DISTINCT key_id AS id FROM key_secret FORCE INDEX (ending) WHERE ends = ?",
+             "key_id");
+    unsigned way = filter->oldest_first;
     struct db_value status = filter->has_status ? state_of(filter->status) : db_null();
     if (filter->has_status && filter->status == KEY_ROTATING)
-        return driver_of(overlap, db_i64(1), db_null(), 1);
+        return driver_of(overlap[way], db_i64(1), db_null(), 1);
     if (filter->has_status && filter->status == KEY_EXPIRED)
-        return driver_of(ending, status, db_i64(1), 2);
+        return driver_of(ending[way], status, db_i64(1), 2);
     if (filter->has_status && filter->tier.data)
-        return driver_of(both, db_span(filter->tier), status, 2);
-    if (filter->has_status) return driver_of(state, status, db_null(), 1);
-    if (filter->tier.data) return driver_of(tier, db_span(filter->tier), db_null(), 1);
-    return driver_of(all, db_null(), db_null(), 0);
+        return driver_of(both[way], db_span(filter->tier), status, 2);
+    if (filter->has_status) return driver_of(state[way], status, db_null(), 1);
+    if (filter->tier.data) return driver_of(tier[way], db_span(filter->tier), db_null(), 1);
+    return driver_of(all[way], db_null(), db_null(), 0);
 }
 
 static enum err driver_choose(struct db *db, const struct key_filter *filter, struct driver *driver)
 {
-    static const char customer[] =
-        SEARCH("SELECT id FROM api_key FORCE INDEX (customer) WHERE customer_id = ?" BELOW("id"));
+    static const char *const customer[] =
+        WAYS("SELECT id FROM api_key FORCE INDEX (customer) WHERE customer_id = ?", "id");
     if (filter->customer_id) {
-        *driver = driver_of(customer, db_u64(filter->customer_id), db_null(), 1);
+        *driver =
+            driver_of(customer[filter->oldest_first], db_u64(filter->customer_id), db_null(), 1);
         return ERR_OK;
     }
     if (filter->word_count) return drive_by_word(db, filter, driver);
@@ -180,6 +190,7 @@ static void filter_values(const struct key_filter *filter, int64_t now_ms, struc
 static uint64_t walk_from(const struct key_filter *filter)
 {
     enum { ID_TIME_SHIFT = 21, CLOCKS_DIFFER_MS = 10 * 60 * 1000 };
+    if (filter->oldest_first) return filter->before;
     uint64_t before = filter->before ? filter->before : INT64_MAX;
     if (!filter->unused_since) return before;
     uint64_t made = (uint64_t)(filter->unused_since + CLOCKS_DIFFER_MS);

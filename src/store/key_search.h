@@ -25,11 +25,12 @@ struct key_filter {
         words[KEY_WORDS_MAX]; /* all of them begin words of the title (core/title_words.h) */
     size_t word_count;
     int64_t unused_since; /* wall ms: neither used nor made since then; 0: any */
-    uint64_t before;      /* ids below; 0: from the newest */
+    bool oldest_first;    /* else newest first */
+    uint64_t before;      /* ids behind this one; 0: from the first */
     size_t limit;
 };
 
-/* At most `limit` ids, newest first, in the arena. *next: what `before` has to be for the rest; 0:
+/* At most `limit` ids in the arena. *next: what `before` has to be for the rest; 0:
  * there is none. Filters that seldom agree may give fewer than `limit` with a *next: a call looks
  * at about 20,000 keys at most. */
 MUST_USE enum err key_search(struct db *db, const struct key_filter *filter, int64_t now_ms,

@@ -184,19 +184,22 @@ void key_view_of_new(struct key_view *view, const struct api_key_row *row,
 enum { READ_AT_ONCE = 64 };
 
 /* So many of the ids; the last one fills the places left. */
-static enum err read_some(struct db *db, const uint64_t *ids, size_t count, int64_t now_ms,
-                          struct arena *arena, struct key_view *views)
+static enum err read_some(struct db *db, const uint64_t *ids, size_t count, bool oldest_first,
+                          int64_t now_ms, struct arena *arena, struct key_view *views)
 {
 #define EIGHT_MARKS "?,?,?,?,?,?,?,?"
 #define ALL_MARKS                                                                                  \
     EIGHT_MARKS "," EIGHT_MARKS "," EIGHT_MARKS "," EIGHT_MARKS "," EIGHT_MARKS "," EIGHT_MARKS    \
                 "," EIGHT_MARKS "," EIGHT_MARKS
-    static const char sql[] = SELECT_KEYS " WHERE k.id IN (" ALL_MARKS ") ORDER BY k.id DESC";
+    static const char *const sql[] = {
+        SELECT_KEYS " WHERE k.id IN (" ALL_MARKS ") ORDER BY k.id DESC",
+        SELECT_KEYS " WHERE k.id IN (" ALL_MARKS ") ORDER BY k.id",
+    };
     struct db_value values[READ_AT_ONCE];
     struct db_rows rows;
     for (size_t i = 0; i < READ_AT_ONCE; i++)
         values[i] = db_u64(ids[i < count ? i : count - 1]);
-    enum err error = db_query(db, sql, values, READ_AT_ONCE, &rows);
+    enum err error = db_query(db, sql[oldest_first], values, READ_AT_ONCE, &rows);
     if (error) return error;
     size_t at = 0;
     bool whole = true;
@@ -217,7 +220,7 @@ enum err key_view_list(struct db *db, const struct key_filter *filter, int64_t n
     if (!*views) return ERR_NO_MEMORY;
     for (size_t at = 0; !error && at < *count; at += READ_AT_ONCE) {
         size_t some = *count - at < READ_AT_ONCE ? *count - at : READ_AT_ONCE;
-        error = read_some(db, ids + at, some, now_ms, arena, *views + at);
+        error = read_some(db, ids + at, some, filter->oldest_first, now_ms, arena, *views + at);
     }
     for (size_t i = 0; !error && i < *count; i++)
         error = read_secrets(db, &(*views)[i], now_ms);

@@ -186,6 +186,24 @@ static enum err tier_insert(struct db *db, const char *slug, int64_t now_ms)
                       DB_VALUES(db_text(slug), db_i64(now_ms), db_i64(now_ms)), NULL);
 }
 
+int64_t tier_version(const struct tier_row *row)
+{
+    return row->updated_at ? row->updated_at : 1; /* the seeded ones have no time */
+}
+
+enum err tier_lock(struct db *db, struct span slug, int64_t *version)
+{
+    struct db_rows rows;
+    enum err error = db_query(db, "SELECT updated_at FROM tier WHERE slug = ? FOR UPDATE",
+                              DB_VALUES(db_span(slug)), &rows);
+    if (error != ERR_OK) return error;
+    if (!db_next(&rows)) return ERR_NOT_FOUND;
+    struct tier_row row = {.updated_at = db_get_i64(&rows, 0)};
+    db_finish(&rows);
+    *version = tier_version(&row);
+    return ERR_OK;
+}
+
 enum err tier_save(struct db *db, struct tier_row *row, int64_t now_ms, bool *created)
 {
     struct db_rows rows;
