@@ -22,6 +22,7 @@
 #include "service/committer.h"
 #include "service/context.h"
 #include "service/encryption_watch.h"
+#include "service/figures.h"
 #include "service/mail_maker.h"
 #include "service/mail_report.h"
 #include "service/mail_template.h"
@@ -179,6 +180,7 @@ static enum err start_parts(struct app *app, char *error)
     if (!result) result = throttle_new(&service->admin_throttle, WRONG_SIGN_INS_MINUTE);
     if (!result) result = throttle_new(&service->admin_accounts, WRONG_SIGN_INS_ACCOUNT);
     if (!result) result = curl_loop_new(&service->curl, service->loop);
+    if (!result) result = figures_new(&service->figures, service);
     if (!result) result = web_new(&service->web, app->settings, error);
     if (!result) result = http_server_new(&app->server, service->loop);
     if (!result) result = start_listeners(app, error);
@@ -445,6 +447,7 @@ static void stop_rest(struct app *app)
     throttle_free(&app->service.claim_throttle);
     throttle_free(&app->service.admin_throttle);
     throttle_free(&app->service.admin_accounts);
+    figures_free(&app->service.figures);
     web_free(&app->service.web);
     mail_templates_free(&app->service.templates);
     loop_signal_free(&app->hangup);

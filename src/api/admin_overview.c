@@ -1,51 +1,41 @@
 /* The dashboard's first page. Called by its routing on the loop thread; the figures are read by a
- * job of the readers, and rotations and alerts by the API's own calls. What always holds: what is
- * counted is what is folded, a second behind the calls at most. */
+ * job of the readers (service/figures.h), and rotations and alerts by the API's own calls. What
+ * always holds: what is counted is what is folded, a second behind the calls at most, or the page
+ * says when it was. */
 #include "api/admin.h"
 #include "api/admin_chart.h"
 #include "api/request.h"
-#include "base/clock.h"
 #include "io/db_pool.h"
 #include "service/context.h"
-#include "store/overview.h"
+#include "service/figures.h"
 
 enum { BUCKETS_MAX = 64 };
 
-struct figures {
+struct overview {
+    struct figures_ask ask;
     struct db_job job;
     struct admin_page *page;
     struct admin_range range;
-    int64_t now_ms, starts[BUCKETS_MAX];
+    int64_t starts[BUCKETS_MAX];
     size_t buckets;
     struct usage_counts usage[BUCKETS_MAX];
-    struct overview_counts counts;
-    struct overview_customer top[OVERVIEW_TOP];
-    size_t top_count;
-    struct arena arena;
 };
 
-static enum err figures_run(struct db *db, struct db_job *job)
+static enum err usage_run(struct db *db, struct db_job *job)
 {
-    struct figures *figures = CONTAINER_OF(job, struct figures, job);
-    arena_done(&figures->arena);
-    memset(figures->usage, 0, sizeof figures->usage);
-    enum err error = overview_count(db, figures->now_ms, &figures->counts);
-    if (!error)
-        error = overview_usage(db, figures->starts, figures->buckets, figures->range.to,
-                               figures->usage);
-    if (!error)
-        error =
-            overview_top(db, figures->now_ms, &figures->arena, figures->top, &figures->top_count);
-    return error;
+    struct overview *overview = CONTAINER_OF(job, struct overview, job);
+    memset(overview->usage, 0, sizeof overview->usage);
+    return overview_usage(db, overview->starts, overview->buckets, overview->range.to,
+                          overview->usage);
 }
 
-static json_t *usage_json(const struct figures *figures)
+static json_t *usage_json(const struct overview *overview)
 {
     json_t *list = json_array();
-    for (size_t i = 0; list && i < figures->buckets; i++) {
-        const struct usage_counts *usage = &figures->usage[i];
+    for (size_t i = 0; list && i < overview->buckets; i++) {
+        const struct usage_counts *usage = &overview->usage[i];
         char start[TIME_TEXT_SIZE];
-        time_format(start, figures->starts[i]);
+        time_format(start, overview->starts[i]);
         if (json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:I}", "start", start,
                                                   "allowed", (json_int_t)usage->allowed,
                                                   "denied_quota", (json_int_t)usage->denied_quota,
@@ -93,44 +83,60 @@ static json_t *top_json(const struct figures *figures)
     return list;
 }
 
-static void figures_done(struct db_job *job, enum err error)
+static void figures_told(struct figures_ask *ask, enum err error, const struct figures *figures)
 {
-    struct figures *figures = CONTAINER_OF(job, struct figures, job);
-    struct admin_page *page = figures->page;
-    struct arena arena = figures->arena;
+    struct overview *overview = CONTAINER_OF(ask, struct overview, ask);
+    struct admin_page *page = overview->page;
     if (error) {
         admin_page_fail(page, error, NULL);
-    } else {
-        json_t *usage = usage_json(figures);
-        json_t *counts = counts_json(&figures->counts), *top = top_json(figures);
-        admin_page_words(counts);
-        admin_page_words(top);
-        admin_page_set(page, "chart", admin_chart_make(usage, &figures->range));
-        admin_page_set(page, "counts", counts);
-        admin_page_set(page, "top", top);
-        json_decref(usage);
-        admin_page_show(page);
+        return;
     }
-    arena_done(&arena);
+    json_t *counts = counts_json(&figures->counts), *top = top_json(figures);
+    admin_page_words(counts);
+    admin_page_words(top);
+    admin_page_set(page, "counts", counts);
+    admin_page_set(page, "top", top);
+    if (figures->kept) {
+        char text[TIME_TEXT_SIZE];
+        time_format(text, figures->read_at);
+        json_t *kept = json_pack("{s:s}", "at", text);
+        admin_page_words(kept);
+        admin_page_set(page, "kept", kept);
+    }
+    admin_page_show(page);
 }
 
-static void figures_start(struct admin_page *page)
+static void usage_done(struct db_job *job, enum err error)
+{
+    struct overview *overview = CONTAINER_OF(job, struct overview, job);
+    struct admin_page *page = overview->page;
+    if (error) {
+        admin_page_fail(page, error, NULL);
+        return;
+    }
+    json_t *usage = usage_json(overview);
+    admin_page_set(page, "chart", admin_chart_make(usage, &overview->range));
+    json_decref(usage);
+    overview->ask.done = figures_told;
+    figures_ask(request_service(page->request)->figures, &overview->ask);
+}
+
+static void overview_start(struct admin_page *page)
 {
     struct http_request *request = page->request;
-    struct figures *figures = ARENA_NEW(&request->arena, struct figures);
-    if (!figures) {
+    struct overview *overview = ARENA_NEW(&request->arena, struct overview);
+    if (!overview) {
         admin_page_fail(page, ERR_NO_MEMORY, NULL);
         return;
     }
-    figures->job = (struct db_job){.run = figures_run, .done = figures_done};
-    figures->page = page;
-    figures->now_ms = clock_wall_ms();
-    figures->range = admin_range_read(request);
-    int64_t unit = INT64_C(1000) * (figures->range.hours ? 3600 : 86400);
-    for (int64_t at = figures->range.from; at < figures->range.to && figures->buckets < BUCKETS_MAX;
-         at += unit)
-        figures->starts[figures->buckets++] = at;
-    enum err error = db_submit(request_service(request)->readers, &figures->job);
+    overview->job = (struct db_job){.run = usage_run, .done = usage_done};
+    overview->page = page;
+    overview->range = admin_range_read(request);
+    int64_t unit = INT64_C(1000) * (overview->range.hours ? 3600 : 86400);
+    for (int64_t at = overview->range.from;
+         at < overview->range.to && overview->buckets < BUCKETS_MAX; at += unit)
+        overview->starts[overview->buckets++] = at;
+    enum err error = db_submit(request_service(request)->readers, &overview->job);
     if (error) admin_page_fail(page, error, NULL);
 }
 
@@ -140,6 +146,6 @@ struct verdict handle_admin_overview(struct http_request *request)
     if (!page) return web_reply_error(request, ERR_NO_MEMORY, NULL);
     admin_page_part(page, "alerts", "/v1/alerts", "status=open&limit=5");
     admin_page_part(page, "rotations", "/v1/rotations", "status=notified&limit=5");
-    page->finish = figures_start;
+    page->finish = overview_start;
     return admin_page_run(page);
 }

@@ -21,6 +21,7 @@ struct mailer;
 struct secret_sealer;
 struct throttle;
 struct web;
+struct figures_keeper;
 
 struct service {
     struct uv_loop_s *loop;
@@ -46,6 +47,7 @@ struct service {
     struct throttle *admin_throttle;  /* wrong sign-ins at the dashboard, by network */
     struct throttle *admin_accounts;  /* the same by account */
     struct web *web;                  /* api/web.h: pages */
+    struct figures_keeper *figures;   /* service/figures.h: the dashboard's overview */
     bool mails;              /* mail is sent: changes of keys queue notices of themselves */
     unsigned quota_tellings; /* of service/quota_notice.h, under way */
     const char *caught;      /* the maildir of `keymeterd dev`; NULL: not that */

@@ -38,11 +38,22 @@ static enum err mails_count(struct db *db, int64_t now_ms, struct overview_count
     return ERR_OK;
 }
 
+static enum err payments_count(struct db *db, struct overview_counts *counts)
+{
+    struct db_rows rows;
+    enum err error =
+        db_query(db, "SELECT status, COUNT(*) FROM entitlement GROUP BY status", DB_NONE, &rows);
+    while (!error && db_next(&rows)) {
+        struct span status = db_get_span(&rows, 0);
+        if (span_is(status, "past_due")) counts->past_due = db_get_u64(&rows, 1);
+        if (span_is(status, "suspended")) counts->suspended = db_get_u64(&rows, 1);
+    }
+    return error;
+}
+
 static enum err rest_count(struct db *db, int64_t now_ms, struct overview_counts *counts)
 {
     static const char sql[] = "SELECT (SELECT COUNT(*) FROM customer WHERE deleted_at IS NULL),"
-                              " (SELECT COUNT(*) FROM entitlement WHERE status = 'past_due'),"
-                              " (SELECT COUNT(*) FROM entitlement WHERE status = 'suspended'),"
                               " (SELECT COUNT(*) FROM payment_read WHERE failures > 0),"
                               " (SELECT COUNT(*) FROM alert WHERE open = 1),"
                               " (SELECT COUNT(*) FROM rotation WHERE look_at <= ?)";
@@ -50,11 +61,9 @@ static enum err rest_count(struct db *db, int64_t now_ms, struct overview_counts
     enum err error = db_query(db, sql, DB_VALUES(db_i64(now_ms + 7 * DAY)), &rows);
     if (error || !db_next(&rows)) return error ? error : ERR_DB;
     counts->customers = db_get_u64(&rows, 0);
-    counts->past_due = db_get_u64(&rows, 1);
-    counts->suspended = db_get_u64(&rows, 2);
-    counts->readings_failing = db_get_u64(&rows, 3);
-    counts->alerts_open = db_get_u64(&rows, 4);
-    counts->rotations_due = db_get_u64(&rows, 5);
+    counts->readings_failing = db_get_u64(&rows, 1);
+    counts->alerts_open = db_get_u64(&rows, 2);
+    counts->rotations_due = db_get_u64(&rows, 3);
     db_finish(&rows);
     return ERR_OK;
 }
@@ -64,6 +73,7 @@ enum err overview_count(struct db *db, int64_t now_ms, struct overview_counts *c
     *counts = (struct overview_counts){0};
     enum err error = keys_count(db, counts);
     if (!error) error = mails_count(db, now_ms, counts);
+    if (!error) error = payments_count(db, counts);
     if (!error) error = rest_count(db, now_ms, counts);
     return error;
 }
@@ -119,8 +129,9 @@ enum err overview_top(struct db *db, int64_t now_ms, struct arena *arena,
 enum err overview_tier(struct db *db, const char *slug, uint64_t *customers)
 {
     struct db_rows rows;
-    enum err error = db_query(db, "SELECT COUNT(*) FROM entitlement WHERE tier = ?",
-                              DB_VALUES(db_text(slug)), &rows);
+    static const char sql[] =
+        "SELECT COUNT(*) FROM (SELECT 1 FROM entitlement WHERE tier = ? LIMIT ?) n";
+    enum err error = db_query(db, sql, DB_VALUES(db_text(slug), db_u64(OVERVIEW_MANY + 1)), &rows);
     if (error || !db_next(&rows)) return error ? error : ERR_DB;
     *customers = db_get_u64(&rows, 0);
     db_finish(&rows);

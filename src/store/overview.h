@@ -29,7 +29,8 @@ struct overview_customer {
 MUST_USE enum err overview_top(struct db *db, int64_t now_ms, struct arena *arena,
                                struct overview_customer rows[OVERVIEW_TOP], size_t *count);
 
-/* How many customers are on the tier. */
+/* How many customers are on the tier; more than OVERVIEW_MANY are not counted. */
+enum { OVERVIEW_MANY = 10000 };
 MUST_USE enum err overview_tier(struct db *db, const char *slug, uint64_t *customers);
 
 /* The external ids of customers, "" where there is none; for lists that have only ids. */
