@@ -20,14 +20,16 @@ http_handler handle_admin_keys, handle_admin_key, handle_admin_key_new, handle_a
     handle_admin_key_revoke;
 /* admin_customers.c, admin_tiers.c */
 http_handler handle_admin_customers, handle_admin_customer, handle_admin_customer_edit,
-    handle_admin_customer_tier, handle_admin_customer_approve, handle_admin_tiers,
-    handle_admin_tier, handle_admin_tier_save;
+    handle_admin_customer_tier, handle_admin_customer_approve, handle_admin_customer_portal,
+    handle_admin_customer_erase, handle_admin_tiers, handle_admin_tier, handle_admin_tier_save,
+    handle_admin_tier_new, handle_admin_tier_create;
 /* admin_lists.c, admin_settings.c */
 http_handler handle_admin_rotations, handle_admin_notifications, handle_admin_notification_retry,
     handle_admin_alerts, handle_admin_alert_ack, handle_admin_audit, handle_admin_tokens,
     handle_admin_token_create, handle_admin_token_revoke, handle_admin_settings;
-/* admin_audit.c */
-http_handler handle_admin_audit_verify;
+/* admin_audit.c, admin_export.c, admin_mails.c, admin_import.c */
+http_handler handle_admin_audit_verify, handle_admin_audit_export, handle_admin_mail_preview,
+    handle_admin_import_page, handle_admin_import;
 /* admin_people.c */
 http_handler handle_admin_admins, handle_admin_invite, handle_admin_reset, handle_admin_role,
     handle_admin_disable, handle_admin_enable, handle_admin_withdraw;

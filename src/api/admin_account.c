@@ -6,11 +6,14 @@
 #include "api/admin_action.h"
 #include "api/request.h"
 #include "base/clock.h"
+#include "conf/settings.h"
+#include "core/qr.h"
 #include "crypto/totp.h"
 #include "service/admin_change.h"
 #include "service/context.h"
 #include "service/throttle.h"
 
+#include <sodium.h>
 #include <string.h>
 
 /* ---- the page ---- */
@@ -42,13 +45,32 @@ static json_t *session_json(const struct admin_session_row *row, uint64_t own)
                      "address", row->address, "agent", row->agent, "own", row->id == own);
 }
 
+/* A secret for the app, or that which was sent, as text and as a picture to be scanned. */
+static void totp_offer(struct admin_page *page)
+{
+    struct http_request *request = page->request;
+    struct buf uri CLEANUP(buf_done) = {.wipe = true}, svg CLEANUP(buf_done) = {.wipe = true};
+    const struct admin *admin = admin_of(request);
+    const json_t *sent = json_object_get(json_object_get(page->context, "form"), "totp_secret");
+    const char *text = json_string_value(sent),
+               *product = request_service(request)->settings->product.name;
+    char secret[TOTP_SECRET_TEXT_SIZE];
+    totp_make(secret);
+    if (!text || !totp_is_secret(span_text(text))) text = secret;
+    admin_page_set(page, "totp_secret", json_string(text));
+    page->web.wipe = true;
+    totp_uri(&uri, text, *product ? product : "Keymeter", admin->email);
+    if (!uri.failed && qr_svg(&svg, uri.data) == ERR_OK && !svg.failed)
+        admin_page_set(page, "qr", json_stringn(svg.data, svg.length));
+    sodium_memzero(secret, sizeof secret);
+}
+
 static void sessions_done(struct db_job *job, enum err error)
 {
     struct sessions *sessions = CONTAINER_OF(job, struct sessions, job);
     struct admin_page *page = sessions->page;
     struct arena arena = sessions->arena;
     json_t *list = json_array();
-    char secret[TOTP_SECRET_TEXT_SIZE];
     for (size_t i = 0; !error && list && i < sessions->count; i++)
         if (json_array_append_new(
                 list, session_json(&sessions->rows[i], admin_of(page->request)->session_id)))
@@ -60,9 +82,7 @@ static void sessions_done(struct db_job *job, enum err error)
         admin_page_words(list);
         admin_page_set(page, "others", json_boolean(sessions->count > 1));
         admin_page_set(page, "sessions", list);
-        totp_make(secret);
-        if (!json_object_get(json_object_get(page->context, "form"), "totp_secret"))
-            admin_page_set(page, "totp_secret", json_string(secret));
+        totp_offer(page);
         admin_page_show(page);
     }
     arena_done(&arena);

@@ -113,9 +113,28 @@ static void call_failed(struct admin_action *action)
     admin_action_again(action, status, detail, fields);
 }
 
+/* Somebody was quicker: what was typed is shown over what stands now, and may be sent again. */
+static void overtaken(struct admin_action *action)
+{
+    bool creates = action->creates;
+    inner_call_done(&action->call);
+    int gone = json_object_del(action->form.body.root, "version");
+    (void)gone;
+    admin_action_again(action, 412,
+                       creates ? "Nothing was made: there is one already."
+                               : "Nothing was saved: somebody changed this since you opened it. "
+                                 "Below stands what you typed. Save it again to replace their "
+                                 "change, or open the page anew to see it.",
+                       NULL);
+}
+
 static void call_done(struct inner_call *call)
 {
     struct admin_action *action = CONTAINER_OF(call, struct admin_action, call);
+    if (call->status == 412) {
+        overtaken(action);
+        return;
+    }
     if (call->status >= 300) {
         call_failed(action);
         return;
@@ -144,6 +163,9 @@ struct verdict admin_action_call(struct admin_action *action, enum http_method m
     }
     action->call = (struct inner_call){.method = method, .path = path, .done = call_done};
     if (copy) action->call.body = span_text(copy);
+    const char *version = web_form_text(&action->form, "version");
+    if (*version) action->call.if_match = arena_printf(&request->arena, "\"%.40s\"", version);
+    action->call.if_none = action->creates;
     if (strlen(once) >= ONCE_MIN) {
         action->call.once = span_text(once);
         action->call.whose = admin_of(request)->session;

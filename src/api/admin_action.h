@@ -1,6 +1,6 @@
 /* What a form of the dashboard does: a management call, then a redirect, a page that shows a new
- * secret once, or the form's page again with what was wrong. Lives in the request's arena. Loop
- * thread. */
+ * secret once, or the form's page again with what was wrong. A form with the field `version`
+ * changes only what still is as it was shown. Lives in the request's arena. Loop thread. */
 #ifndef KEYMETER_API_ADMIN_ACTION_H
 #define KEYMETER_API_ADMIN_ACTION_H
 
@@ -12,6 +12,7 @@ struct admin_action {
     struct web_form form;
     /* The page with the form, for showing it again; not yet run. NULL: the problem as a page. */
     struct admin_page *(*page)(struct http_request *request);
+    bool creates;     /* only what is not there yet: 412 otherwise */
     const char *name; /* of the form among those of the page: opens it there again */
     /* Success: a path like "admin/keys?done=saved" in the request's arena, for which it may look at
      * call.answer. NULL: `shows` says what is shown. */

@@ -13,7 +13,7 @@
 
 static void list_finish(struct admin_page *page)
 {
-    static const char *const names[] = {"external_id", "email", "tier"};
+    static const char *const names[] = {"external_id", "email", "tier", "order"};
     struct http_request *request = page->request;
     struct buf filters CLEANUP(buf_done) = {0};
     json_t *filter = json_object();
@@ -29,13 +29,14 @@ static void list_finish(struct admin_page *page)
     admin_page_set(page, "filtered", json_boolean(any));
     admin_page_set(page, "tier_options",
                    admin_tier_options(page, "Any tier", admin_query(request, "tier")));
+    admin_order_link(page, names, COUNT_OF(names));
     admin_more_link(page, "customers", &filters);
     admin_page_show(page);
 }
 
 struct verdict handle_admin_customers(struct http_request *request)
 {
-    static const char *const names[] = {"external_id", "email", "tier", "cursor"};
+    static const char *const names[] = {"external_id", "email", "tier", "order", "cursor"};
     struct buf query = {0};
     struct admin_page *page = admin_page_new(request, "admin_customers", "Customers", "customers");
     if (!page) return web_reply_error(request, ERR_NO_MEMORY, NULL);
@@ -166,4 +167,74 @@ struct verdict handle_admin_customer_approve(struct http_request *request)
         action, HTTP_M_POST, customer_path(request, "/payment-approvals"),
         json_pack("{s:s, s:s, s:s}", "tier", web_form_text(&action->form, "tier"), "until",
                   until ? until : "", "note", web_form_text(&action->form, "note")));
+}
+
+/* ---- a link to the portal ---- */
+
+/* Once, as a secret: who opens it sees and makes secrets of the customer. */
+static void portal_show(struct admin_action *action)
+{
+    struct http_request *request = action->request;
+    json_t *answer = action->call.answer;
+    struct admin_page *page = admin_page_new(request, "admin_portal", "Portal link", "customers");
+    web_form_done(&action->form);
+    if (!page) {
+        inner_call_done(&action->call);
+        struct verdict verdict = web_reply_error(request, ERR_NO_MEMORY, NULL);
+        (void)verdict;
+        return;
+    }
+    page->web.wipe = true;
+    admin_page_words(answer);
+    admin_page_set(page, "customer_id", json_string(id_of(request)));
+    admin_page_set(page, "link", json_incref(answer));
+    struct inner_call call = {.answer = answer}; /* the action dies with the request */
+    admin_page_show(page);
+    inner_call_done(&call);
+}
+
+struct verdict handle_admin_customer_portal(struct http_request *request)
+{
+    struct verdict verdict;
+    struct admin_action *action = act_new(request, "portal", "saved", &verdict);
+    if (!action) return verdict;
+    action->shows = portal_show;
+    return admin_action_call(action, HTTP_M_POST, "/v1/portal-sessions",
+                             json_pack("{s:s}", "customer_id", id_of(request)));
+}
+
+/* ---- erasing ---- */
+
+/* The customer is read first: its name must be what was typed. */
+static void erase_if_typed(struct inner_call *call)
+{
+    struct admin_action *action = CONTAINER_OF(call, struct admin_action, call);
+    struct http_request *request = action->request;
+    const char *want = json_string_value(json_object_get(call->answer, "external_id"));
+    bool typed = want && strcmp(web_form_text(&action->form, "typed"), want) == 0;
+    bool found = call->status < 300;
+    inner_call_done(call);
+    struct verdict verdict;
+    if (!found || typed)
+        verdict = admin_action_call(action, HTTP_M_DELETE, customer_path(request, ""), NULL);
+    else
+        verdict =
+            admin_action_wrong(action, "typed", "must be the customer's id, letter by letter");
+    (void)verdict;
+}
+
+struct verdict handle_admin_customer_erase(struct http_request *request)
+{
+    struct verdict verdict;
+    struct admin_action *action = act_new(request, "erase", "erased", &verdict);
+    if (!action) return verdict;
+    action->to = "admin/customers?done=erased";
+    action->call = (struct inner_call){
+        .method = HTTP_M_GET, .path = customer_path(request, ""), .done = erase_if_typed};
+    if (!action->call.path) {
+        web_form_done(&action->form);
+        return web_reply_error(request, ERR_NO_MEMORY, NULL);
+    }
+    inner_call_start(&action->call, request);
+    return http_pending(request);
 }

@@ -37,6 +37,20 @@ json_t *admin_tier_options(const struct admin_page *page, const char *any, const
     return list;
 }
 
+/* The link to the same list the other way round, by the head of its column of times. */
+void admin_order_link(struct admin_page *page, const char *const *names, size_t count)
+{
+    struct http_request *request = page->request;
+    struct buf query CLEANUP(buf_done) = {0};
+    bool oldest = strcmp(admin_query(request, "order"), "oldest") == 0;
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], "order") != 0)
+            admin_query_put(&query, names[i], admin_query(request, names[i]));
+    admin_query_put(&query, "order", oldest ? "newest" : "oldest");
+    admin_page_set(page, "oldest_first", json_boolean(oldest));
+    if (!query.failed) admin_page_set(page, "turned", json_stringn(query.data, query.length));
+}
+
 /* The link to the rest of the list, or none. */
 void admin_more_link(struct admin_page *page, const char *part, struct buf *filters)
 {
@@ -54,7 +68,7 @@ static void keys_finish(struct admin_page *page)
 {
     struct http_request *request = page->request;
     struct buf filters CLEANUP(buf_done) = {0};
-    static const char *const names[] = {"q", "status", "tier", "customer_id"};
+    static const char *const names[] = {"q", "status", "tier", "customer_id", "order"};
     json_t *filter = json_object();
     bool any = false;
     for (size_t i = 0; i < COUNT_OF(names); i++) {
@@ -69,13 +83,14 @@ static void keys_finish(struct admin_page *page)
     admin_page_set(page, "statuses", admin_options(statuses, admin_query(request, "status")));
     admin_page_set(page, "tier_options",
                    admin_tier_options(page, "Any tier", admin_query(request, "tier")));
+    admin_order_link(page, names, COUNT_OF(names));
     admin_more_link(page, "keys", &filters);
     admin_names_finish(page);
 }
 
 struct verdict handle_admin_keys(struct http_request *request)
 {
-    static const char *const names[] = {"q", "status", "tier", "customer_id", "cursor"};
+    static const char *const names[] = {"q", "status", "tier", "customer_id", "order", "cursor"};
     struct buf query = {0};
     struct admin_page *page = admin_page_new(request, "admin_keys", "Keys", "keys");
     if (!page) return web_reply_error(request, ERR_NO_MEMORY, NULL);

@@ -33,6 +33,8 @@ static const struct {
     const char *word, *text;
 } done_texts[] = {
     {"saved", "Saved."},
+    {"made", "It is there now."},
+    {"erased", "The customer is erased: the keys are revoked, and nothing personal is left."},
     {"rotated", "The next secret is on its way to the customer."},
     {"regenerated", "The old secret is dead; a new one is on its way to the customer."},
     {"ended", "The old secret is dead."},
@@ -194,6 +196,8 @@ static void part_done(struct inner_call *call)
         return;
     }
     admin_page_words(call->answer);
+    if (call->version && !json_object_get(page->context, "version"))
+        admin_page_set(page, "version", json_integer(call->version));
     admin_page_set(page, page->parts[page->part_at].name, json_incref(call->answer));
     json_decref(call->answer);
     call->answer = NULL;

@@ -7,7 +7,7 @@
  *     return admin_page_run(page);
  *
  * What is added to answers, for people: beside each time and number "n" an "n_text", beside
- * "status" and "state" the stylesheet's class of it. */
+ * "status" and "state" the stylesheet's class of it; "version" of the first part that has one. */
 #ifndef KEYMETER_API_ADMIN_PAGE_H
 #define KEYMETER_API_ADMIN_PAGE_H
 

@@ -5,13 +5,12 @@
 #include "api/admin_key_forms.h"
 #include "api/request.h"
 #include "core/rate_limit.h"
+#include "core/tier.h"
 #include "io/db_pool.h"
 #include "service/context.h"
 #include "store/overview.h"
 
 #include <string.h>
-
-enum { SLUG_MAX = 40 };
 
 struct verdict handle_admin_tiers(struct http_request *request)
 {
@@ -25,12 +24,7 @@ struct verdict handle_admin_tiers(struct http_request *request)
 static const char *slug_of(struct http_request *request)
 {
     struct span text = path_text(request, 0);
-    bool plain = text.length > 0 && text.length <= SLUG_MAX;
-    for (size_t i = 0; plain && i < text.length; i++) {
-        char c = text.data[i];
-        plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
-    }
-    return plain ? arena_copy(&request->arena, text) : "-";
+    return tier_slug_valid(text) ? arena_copy(&request->arena, text) : "-";
 }
 
 /* ---- the form ---- */
@@ -52,7 +46,9 @@ static void reach_done(struct db_job *job, enum err error)
 {
     struct reach *reach = CONTAINER_OF(job, struct reach, job);
     struct admin_page *page = reach->page;
-    json_t *counts = json_pack("{s:I}", "customers", (json_int_t)reach->customers);
+    bool many = reach->customers > OVERVIEW_MANY;
+    json_t *counts = json_pack("{s:I, s:b}", "customers",
+                               (json_int_t)(many ? OVERVIEW_MANY : reach->customers), "many", many);
     admin_page_words(counts);
     if (error)
         json_decref(counts);
@@ -78,6 +74,22 @@ static void choice_set(struct admin_page *page, const char *name, const char *co
     char list[40];
     snprintf(list, sizeof list, "%s_options", name);
     admin_page_set(page, list, admin_options(words, value));
+}
+
+/* admin_page.own of the form for a tier that is not there yet. */
+static const char made_new;
+
+/* What makes a tier another one than that it is like. */
+static void new_finish(struct admin_page *page, const json_t *sent)
+{
+    json_t *form = json_object_get(page->context, "form");
+    admin_page_set(page, "is_new", json_true());
+    if (!sent) {
+        int gone = json_object_del(form, "slug") | json_object_del(form, "name") |
+                   json_object_del(form, "price_references");
+        (void)gone;
+    }
+    admin_page_show(page);
 }
 
 static void tier_finish(struct admin_page *page)
@@ -110,6 +122,10 @@ static void tier_finish(struct admin_page *page)
     choice_set(page, "on_unclaimed", unclaimed, form);
     choice_set(page, "on_lapse", lapses, form);
     choice_set(page, "ack", acks, form);
+    if (page->own == &made_new) {
+        new_finish(page, sent);
+        return;
+    }
     const char *name = json_string_value(json_object_get(tier, "name"));
     const char *title = name ? arena_copy(&request->arena, span_text(name)) : NULL;
     page->web.title = title ? title : "Tier";
@@ -136,6 +152,27 @@ static struct admin_page *tier_page(struct http_request *request)
 struct verdict handle_admin_tier(struct http_request *request)
 {
     struct admin_page *page = tier_page(request);
+    return page ? admin_page_run(page) : web_reply_error(request, ERR_NO_MEMORY, NULL);
+}
+
+/* By that of `like`, or the free one: most of a new tier is as in others. */
+static struct admin_page *new_page(struct http_request *request)
+{
+    struct span like = span_text(admin_query(request, "like"));
+    struct admin_page *page = admin_page_new(request, "admin_tier", "New tier", "tiers");
+    if (!page) return NULL;
+    if (!tier_slug_valid(like)) like = SPAN("free");
+    admin_page_part(page, "tier",
+                    arena_printf(&request->arena, "/v1/tiers/%.*s", (int)like.length, like.data),
+                    NULL);
+    page->own = (void *)(uintptr_t)&made_new;
+    page->finish = tier_finish;
+    return page;
+}
+
+struct verdict handle_admin_tier_new(struct http_request *request)
+{
+    struct admin_page *page = new_page(request);
     return page ? admin_page_run(page) : web_reply_error(request, ERR_NO_MEMORY, NULL);
 }
 
@@ -173,6 +210,23 @@ struct verdict handle_admin_tier_save(struct http_request *request)
     const char *slug = slug_of(request);
     action->page = tier_page;
     action->to = arena_printf(&request->arena, "admin/tiers/%s?done=saved", slug);
+    return admin_action_call(
+        action, HTTP_M_PUT, arena_printf(&request->arena, "/v1/tiers/%s", slug), tier_body(action));
+}
+
+struct verdict handle_admin_tier_create(struct http_request *request)
+{
+    struct verdict verdict;
+    struct admin_action *action = admin_action_new(request, &verdict);
+    if (!action) return verdict;
+    const char *slug = web_form_text(&action->form, "slug");
+    action->page = new_page;
+    action->creates = true;
+    if (!tier_slug_valid(span_text(slug)))
+        return admin_action_wrong(action, "slug",
+                                  "must be 1 to 40 of a-z, 0-9, - and _, and begin with a letter "
+                                  "or digit");
+    action->to = arena_printf(&request->arena, "admin/tiers/%s?done=made", slug);
     return admin_action_call(
         action, HTTP_M_PUT, arena_printf(&request->arena, "/v1/tiers/%s", slug), tier_body(action));
 }

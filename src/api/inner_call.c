@@ -5,6 +5,7 @@
 #include "api/inner_call.h"
 
 #include "api/routes.h"
+#include "base/codec.h"
 #include "base/json.h"
 
 #include <sodium.h>
@@ -38,6 +39,22 @@ static void outer_restore(const struct inner_call *call)
     memcpy(request->path_arguments, call->outer.arguments, sizeof call->outer.arguments);
 }
 
+/* That of the answer's ETag; 0: it has none. */
+static int64_t version_of(const struct http_response *response)
+{
+    static const char name[] = "ETag: \"";
+    uint64_t version = 0;
+    struct span headers = response->headers;
+    const char *at =
+        headers.length ? memmem(headers.data, headers.length, name, sizeof name - 1) : NULL;
+    if (!at) return 0;
+    at += sizeof name - 1;
+    size_t left = headers.length - (size_t)(at - headers.data), digits = 0;
+    while (digits < left && at[digits] >= '0' && at[digits] <= '9')
+        digits++;
+    return u64_parse((struct span){at, digits}, INT64_MAX, &version) ? (int64_t)version : 0;
+}
+
 /* http_request.hold */
 static bool caught(struct http_request *request, const struct http_response *response)
 {
@@ -45,6 +62,7 @@ static bool caught(struct http_request *request, const struct http_response *res
     request->hold_context = NULL;
     outer_restore(call);
     call->status = response->status;
+    call->version = version_of(response);
     call->replayed = memmem(response->headers.data ? response->headers.data : "",
                             response->headers.length, "Idempotent-Replayed", 19) != NULL;
     call->answer = response->body.length
@@ -67,17 +85,21 @@ static const struct http_header *headers_make(const struct inner_call *call, siz
 {
     struct http_request *request = call->request;
     struct http_header *headers =
-        arena_alloc(&request->arena, (request->header_count + 2) * sizeof *headers);
+        arena_alloc(&request->arena, (request->header_count + 4) * sizeof *headers);
     if (!headers) return NULL;
     for (size_t i = 0; i < request->header_count; i++) {
         struct span name = request->headers[i].name;
         if (span_is_nocase(name, "content-type") || span_is_nocase(name, "content-length") ||
-            span_is_nocase(name, "idempotency-key") || span_is_nocase(name, "authorization"))
+            span_is_nocase(name, "idempotency-key") || span_is_nocase(name, "authorization") ||
+            span_is_nocase(name, "if-match") || span_is_nocase(name, "if-none-match"))
             continue;
         headers[(*count)++] = request->headers[i];
     }
     if (call->body.data)
         headers[(*count)++] = (struct http_header){SPAN("content-type"), SPAN("application/json")};
+    if (call->if_match)
+        headers[(*count)++] = (struct http_header){SPAN("if-match"), span_text(call->if_match)};
+    if (call->if_none) headers[(*count)++] = (struct http_header){SPAN("if-none-match"), SPAN("*")};
     if (call->once.length)
         headers[(*count)++] = (struct http_header){SPAN("idempotency-key"), call->once};
     return headers;

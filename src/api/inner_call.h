@@ -12,16 +12,19 @@
 struct inner_call {
     /* the caller's; texts live as long as the request: */
     enum http_method method;
-    const char *path;  /* "/v1/keys" */
-    const char *query; /* encoded; NULL: none */
-    struct span body;  /* JSON; data NULL: none */
-    struct span once;  /* an Idempotency-Key; empty: none */
-    struct span whose; /* with `once`: whose it is, a text that only they have */
+    const char *path;     /* "/v1/keys" */
+    const char *query;    /* encoded; NULL: none */
+    struct span body;     /* JSON; data NULL: none */
+    struct span once;     /* an Idempotency-Key; empty: none */
+    const char *if_match; /* a version that an answer told; NULL: whatever there is */
+    bool if_none;         /* only what is not there yet */
+    struct span whose;    /* with `once`: whose it is, a text that only they have */
     void (*done)(struct inner_call *call);
     /* results: */
     int status;
-    json_t *answer; /* of a problem too; NULL: no body. Free with inner_call_done */
-    bool replayed;  /* `once` was used before: this is the answer of then */
+    json_t *answer;  /* of a problem too; NULL: no body. Free with inner_call_done */
+    int64_t version; /* of what was read, 0: none told */
+    bool replayed;   /* `once` was used before: this is the answer of then */
     /* its own: */
     struct http_request *request;
     struct { /* the page's request, meanwhile */

@@ -2,6 +2,8 @@
  * thread. What always holds: a step is never accepted twice, nor one before it. */
 #include "crypto/totp.h"
 
+#include "base/buf.h"
+
 #include <liboath/oath.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -65,4 +67,28 @@ bool totp_fits(struct span secret, struct span code, int64_t now_ms, int64_t *st
     sodium_memzero(text, sizeof text);
     sodium_memzero(digits, sizeof digits);
     return fits;
+}
+
+static void uri_put(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                     strchr("-._~", c);
+        if (plain)
+            buf_add_char(out, *text);
+        else
+            buf_printf(out, "%%%02X", c);
+    }
+}
+
+void totp_uri(struct buf *out, const char *secret, const char *issuer, const char *account)
+{
+    buf_add_text(out, "otpauth://totp/");
+    uri_put(out, issuer);
+    buf_add_char(out, ':');
+    uri_put(out, account);
+    buf_printf(out, "?secret=%s&issuer=", secret);
+    uri_put(out, issuer);
+    buf_add_char(out, '\0');
 }

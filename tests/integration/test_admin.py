@@ -1,18 +1,14 @@
 """The dashboard's doors: one-time links, sign-in, second factor, sessions, and what must not open them."""
 
-import base64
-import hashlib
-import hmac
 import re
 import secrets
-import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from daemon import request, wait_for
-from dashboard import PASSWORD, Admin, invite, joined
+from dashboard import PASSWORD, Admin, code, invite, joined
 from nodes import Cluster
 
 SETTINGS = ["listen.trusted_proxies=127.0.0.0/8", "node.trust_clock=yes"]
@@ -34,13 +30,6 @@ def audit(node, action):
     return [(row["actor"], row["subject"], row["detail"])
             for row in node.must("GET", f"/v1/audit?action={action}&limit=200")["data"]]
 
-
-def code(secret, at=None):
-    """RFC 6238, from a secret as apps take it."""
-    step = int(time.time() if at is None else at) // 30
-    digest = hmac.new(base64.b32decode(secret), struct.pack(">Q", step), hashlib.sha1).digest()
-    at = digest[-1] & 15
-    return f"{(struct.unpack('>I', digest[at:at + 4])[0] & 0x7fffffff) % 1000000:06}"
 
 
 def test_nobody_gets_in_without_a_link(node):

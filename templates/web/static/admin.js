@@ -58,3 +58,63 @@ for (const field of document.querySelectorAll("[data-typed]")) {
   field.addEventListener("input", look);
   look();
 }
+
+// Long work in pieces, with what is done so far: form[data-pieces="name of its lines"]. Without this the form is sent
+// whole, and the page shows what was left.
+for (const form of document.querySelectorAll("form[data-pieces]")) {
+  const PIECE = 25;
+  const box = form.elements[form.dataset.pieces];
+  const bar = form.querySelector("progress");
+  const told = form.querySelector("[data-told]");
+  const rows = document.querySelector("[data-lines]");
+  let at = 0;
+  const stop = (text) => {
+    form.querySelector("button").disabled = false;
+    told.textContent = text;
+  };
+  const go = (lines, bad) => {
+    bar.max = lines.length;
+    bar.value = at;
+    told.textContent = `${at} of ${lines.length} lines` + (bad ? `, ${bad} refused` : "");
+    if (at === lines.length) {
+      box.value = "";
+      return stop(`Done: ${lines.length} lines` + (bad ? `, ${bad} refused.` : "."));
+    }
+    const data = new URLSearchParams(new FormData(form));
+    data.set(form.dataset.pieces, lines.slice(at, at + PIECE).join("\n"));
+    const call = new XMLHttpRequest();
+    call.open("POST", form.action);
+    call.responseType = "document";
+    const failed = () => {
+      box.value = lines.slice(at).join("\n");
+      stop("It stopped here; what is left stands above, and can be sent again.");
+    };
+    call.onerror = failed;
+    call.onload = () => {
+      const made = call.response?.querySelectorAll("[data-lines] tr") ?? [];
+      const left = call.response?.getElementById(box.id)?.value;
+      if (call.status !== 200 || left === undefined) return failed();
+      const done = Math.min(PIECE, lines.length - at) - (left ? left.split("\n").length : 0);
+      if (!done) return failed();
+      for (const row of made) {
+        row.cells[0].textContent = at + Number(row.cells[0].textContent);
+        if (row.querySelector(".wrong")) bad++;
+        rows.append(document.adoptNode(row));
+      }
+      rows.closest("section").hidden = false;
+      at += done;
+      go(lines, bad);
+    };
+    call.send(data);
+  };
+  form.addEventListener("submit", (event) => {
+    const lines = box.value.split("\n").filter((line) => line.trim());
+    event.preventDefault();
+    if (!lines.length) return;
+    at = 0;
+    rows.replaceChildren();
+    form.querySelector("button").disabled = true;
+    form.querySelector("[data-progress]").hidden = false;
+    go(lines, 0);
+  });
+}
