@@ -60,7 +60,8 @@ void portal_samples_put(json_t *context, const struct secret *secret);
 /* The handlers, for api/web_routes.c. */
 http_handler handle_portal_link, handle_portal_open, handle_portal_sign_out,
     handle_portal_signed_out, handle_portal_overview, handle_portal_welcome, handle_portal_key,
-    handle_portal_confirm, handle_portal_act, handle_portal_new_key, handle_portal_create_key,
-    handle_portal_encryption, handle_portal_encrypt, handle_portal_notices;
+    handle_portal_confirm, handle_portal_act, handle_portal_edit_page, handle_portal_edit,
+    handle_portal_new_key, handle_portal_create_key, handle_portal_encryption,
+    handle_portal_encrypt, handle_portal_notices;
 
 #endif

@@ -2,6 +2,7 @@
  * operation of the committer that looks for the session in its own transaction. What always holds:
  * a secret stands in the one answer to the form that made it, and a form that is sent again does
  * nothing (service/portal.h). */
+#include "api/portal_grants.h"
 #include "api/portal_key.h"
 #include "api/portal_view.h"
 
@@ -195,6 +196,7 @@ static struct verdict new_key_page(struct new_key_visit *self, int status)
     portal_put(context, "any_boxes", json_boolean(json_array_size(boxes) > 0));
     portal_put(context, "boxes", boxes);
     portal_put(context, "today", portal_time(visit->now_ms));
+    portal_grants_put(context, &self->tier.tier, NULL, visit->form.body.root ? &visit->form : NULL);
     portal_put(context, "is_test", json_boolean(self->environment == 1));
     if (visit->form.body.root) {
         portal_put(context, "wrong", web_form_errors(&visit->form));
@@ -267,6 +269,8 @@ static void settings_read(struct new_key_visit *self)
     field_choice(fields, "environment", environments, &self->environment);
     field_names(fields, "permissions", PERMISSIONS_MAX, PERMISSION_MAX, &self->permissions);
     expires_read(self, fields);
+    bool own = portal_grants_read(&self->visit.form, &self->tier.tier, NULL, settings);
+    (void)own;
     settings->test = self->environment == 1;
     settings->permissions = self->permissions;
 }

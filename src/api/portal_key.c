@@ -71,13 +71,16 @@ static void done_put(const struct portal_key *key, json_t *context)
 {
     struct span word = query_text(key->visit.request, "done");
     const struct portal_action *action = word.data ? portal_action_find(word) : NULL;
-    if (!action) return;
+    bool edited = word.data && span_is(word, "edit");
+    if (!action && !edited) return;
     json_t *done = json_object();
+    portal_put(done, "edit", json_boolean(edited));
+    portal_put(context, "done", done);
+    if (!action) return;
     char name[24] = "";
     for (size_t i = 0; action->name[i] && i + 1 < sizeof name; i++)
         name[i] = action->name[i] == '-' ? '_' : action->name[i];
     portal_put(done, name, json_true());
-    portal_put(context, "done", done);
 }
 
 json_t *portal_key_context(const struct portal_key *key, const char *at)

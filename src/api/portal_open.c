@@ -215,6 +215,7 @@ struct verdict handle_portal_sign_out(struct http_request *request)
     if (!web_form_open(&form, request, csrf))
         return web_reply_problem(request, &form.body.problem, 0);
     key_hash(request_service(request)->keyring, cookie, ending->hash);
+    ending->everywhere = web_form_box(&form, "everywhere");
     ending->operation.service = request_service(request);
     ending->operation.request = request;
     ending->operation.done = signed_out;

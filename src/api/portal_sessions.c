@@ -40,7 +40,7 @@ static void may_read(struct fields *fields, unsigned *may)
     if (!portal_may_parse(joined, may))
         field_wrong(fields, "permissions",
                     "must be some of: create_keys, rotate_keys, disable_keys, revoke_keys, "
-                    "edit_encryption");
+                    "edit_encryption, edit_keys");
 }
 
 struct verdict handle_portal_session_create(struct http_request *request)

@@ -103,6 +103,8 @@ static const struct http_route routes[] = {
     {HTTP_M_GET, "/portal/new-key", handle_portal_new_key, &for_visitors},
     {HTTP_M_POST, "/portal/new-key", handle_portal_create_key, &for_visitors},
     {HTTP_M_GET, "/portal/keys/{id}", handle_portal_key, &for_visitors},
+    {HTTP_M_GET, "/portal/keys/{id}/edit", handle_portal_edit_page, &for_visitors},
+    {HTTP_M_POST, "/portal/keys/{id}/edit", handle_portal_edit, &for_visitors},
     {HTTP_M_GET, "/portal/keys/{id}/{action}", handle_portal_confirm, &for_visitors},
     {HTTP_M_POST, "/portal/keys/{id}/{action}", handle_portal_act, &for_visitors},
     {HTTP_M_GET, "/portal/encryption", handle_portal_encryption, &for_visitors},

@@ -131,10 +131,13 @@ static enum err ending_run(struct db *db, struct operation *operation)
     char subject[ID_TEXT_SIZE];
     enum err error = portal_find(db, ending->hash, operation->now_ms, false, &arena, &row);
     if (error == ERR_NOT_FOUND) return ERR_OK;
-    if (!error) error = portal_end(db, row.id, operation->now_ms);
+    if (!error)
+        error = ending->everywhere ? portal_end_all(db, row.customer_id, operation->now_ms)
+                                   : portal_end(db, row.id, operation->now_ms);
     if (error) return error;
     id_format(subject, "cus", row.customer_id);
-    operation_audit(operation, "portal.sign_out", subject, row.customer_id, NULL);
+    operation_audit(operation, "portal.sign_out", subject, row.customer_id,
+                    ending->everywhere ? "{\"everywhere\":true}" : NULL);
     return ERR_OK;
 }
 

@@ -47,6 +47,7 @@ MUST_USE enum err portal_link_refuse(const struct portal_session *row, int64_t n
 struct portal_ending {
     struct operation operation; /* the caller sets service, request, done */
     unsigned char hash[32];
+    bool everywhere; /* and all other visits of the customer */
 };
 MUST_USE enum err portal_ending_start(struct portal_ending *ending);
 

@@ -11,7 +11,8 @@
 #include <string.h>
 
 const char *const portal_may_names[PORTAL_MAY_COUNT + 1] = {
-    "create_keys", "rotate_keys", "disable_keys", "revoke_keys", "edit_encryption", NULL};
+    "create_keys", "rotate_keys", "disable_keys", "revoke_keys", "edit_encryption",
+    "edit_keys",   NULL};
 
 static unsigned may_of(struct span word)
 {
@@ -118,6 +119,13 @@ enum err portal_end(struct db *db, uint64_t id, int64_t now_ms)
 {
     return db_execute(db, "UPDATE portal_session SET ends_at = ? WHERE id = ? AND ends_at > ?",
                       DB_VALUES(db_i64(now_ms), db_u64(id), db_i64(now_ms)), NULL);
+}
+
+enum err portal_end_all(struct db *db, uint64_t customer_id, int64_t now_ms)
+{
+    return db_execute(db,
+                      "UPDATE portal_session SET ends_at = ? WHERE customer_id = ? AND ends_at > ?",
+                      DB_VALUES(db_i64(now_ms), db_u64(customer_id), db_i64(now_ms)), NULL);
 }
 
 enum err portal_form_once(struct db *db, uint64_t session_id,

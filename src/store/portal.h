@@ -20,8 +20,9 @@ enum portal_may {
     PORTAL_DISABLE_KEYS = 4, /* and enable */
     PORTAL_REVOKE_KEYS = 8,
     PORTAL_EDIT_ENCRYPTION = 16,
+    PORTAL_EDIT_KEYS = 32, /* title, networks, tighter limits */
 };
-enum { PORTAL_MAY_ALL = 31, PORTAL_MAY_COUNT = 5, PORTAL_FORM_SIZE = 16 };
+enum { PORTAL_MAY_ALL = 63, PORTAL_MAY_COUNT = 6, PORTAL_FORM_SIZE = 16 };
 /* "create_keys" … by their bit's number. */
 extern const char *const portal_may_names[PORTAL_MAY_COUNT + 1];
 /* False: an unknown word. */
@@ -51,6 +52,8 @@ MUST_USE enum err portal_note_first(struct db *db, uint64_t customer_id, int64_t
 MUST_USE enum err portal_find(struct db *db, const unsigned char hash[32], int64_t now_ms,
                               bool lock, struct arena *arena, struct portal_session *row);
 MUST_USE enum err portal_end(struct db *db, uint64_t id, int64_t now_ms);
+/* All visits of the customer, and links that were not opened yet. */
+MUST_USE enum err portal_end_all(struct db *db, uint64_t customer_id, int64_t now_ms);
 /* ERR_EXISTS: the form has been sent before. */
 MUST_USE enum err portal_form_once(struct db *db, uint64_t session_id,
                                    const unsigned char form[PORTAL_FORM_SIZE]);

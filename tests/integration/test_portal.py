@@ -101,6 +101,21 @@ def test_a_session_ends(cluster, node):
     assert visit.get("/portal").status == 401
 
 
+def test_signing_out_everywhere(node):
+    customer, _, _ = signup(node)
+    here, there, stranger = Visit(node, customer), Visit(node, customer), Visit(node, signup(node)[0])
+    waiting = portals.link(node, customer)
+    assert "everywhere" in here.get("/portal").body.decode()
+    csrf = here.form("/portal/new-key")["csrf"]
+    assert here.post("/portal/sign-out", csrf=csrf, everywhere="yes").status == 303
+    assert there.get("/portal").status == 401 and stranger.get("/portal").status == 200
+    assert b"expired" in request(node.api, "POST", "/portal/open", f"token={waiting.rsplit('/', 1)[1]}".encode(),
+                                 {**portals.BROWSER, "Content-Type": "application/x-www-form-urlencoded"}).body
+    row = next(row for row in node.must("GET", f"/v1/audit?customer_id={customer}")["data"]
+               if row["action"] == "portal.sign_out")
+    assert row["detail"] == {"everywhere": True}
+
+
 def test_a_session_is_never_one_that_was_brought(node):
     customer, _, _ = signup(node)
     brought = "A" * 43
@@ -184,6 +199,51 @@ def test_another_key(node):
     assert full.act("/portal/new-key", title="more").status == 403
 
 
+def test_networks_and_limits_within_the_tier(node):
+    node.tier("limited", permissions=["csv_export"], rate_limits=[
+        {"name": "minute", "limit": 600, "window_seconds": 60}, {"name": "second", "limit": 50, "window_seconds": 1}])
+    made = node.signup("limited", key={"title": "first"})
+    visit = Visit(node, made["customer"]["id"])
+    page = visit.get("/portal/new-key").body.decode()
+    assert 'name="limit_minute"' in page and 'placeholder="600"' in page
+    refused = visit.act("/portal/new-key", title="wide", networks="300.1.1.1\n", limit_minute="many")
+    assert refused.status == 422 and refused.body.count(b'class="wrong"') == 2 and b"300.1.1.1" in refused.body
+    refused = visit.act("/portal/new-key", title="wide", limit_minute="601")
+    assert refused.status == 422 and b"may only be tighter" in refused.body
+    answer = visit.act("/portal/new-key", title="narrow", networks="192.0.2.0/24, 127.0.0.1", limit_minute="2")
+    assert answer.status == 200, answer
+    secret = secret_of(answer)
+    key = next(one for one in node.must("GET", f"/v1/keys?customer_id={made['customer']['id']}")["data"]
+               if one["title"] == "narrow")
+    assert key["allowed_networks"] == ["192.0.2.0/24", "127.0.0.1/32"]
+    assert key["rate_limits"] == [{"name": "minute", "limit": 2, "window_seconds": 60}]
+    assert node.must("POST", "/v1/verify", {"key": secret, "ip": "203.0.113.9"})["code"] == "IP_NOT_ALLOWED"
+
+    path = f"/portal/keys/{key['id']}/edit"
+    page = visit.get(path).body.decode()
+    assert 'value="2"' in page and "192.0.2.0/24\n127.0.0.1/32" in page and 'value="narrow"' in page
+    form = visit.form(path, title="renamed", networks="", limit_second="5", version=portals.hidden(page, "version"))
+    saved = visit.post(path, **form)
+    assert saved.status == 303 and b"Saved" in visit.get(saved.headers["Location"].replace("../../..", "")).body
+    key = node.must("GET", f"/v1/keys/{key['id']}")
+    assert (key["title"], key["allowed_networks"]) == ("renamed", [])
+    assert key["rate_limits"] == [{"name": "second", "limit": 5, "window_seconds": 1}]
+    assert node.must("POST", "/v1/verify", {"key": secret, "ip": "203.0.113.9"})["code"] == "VALID"
+    # Somebody else was quicker.
+    page = visit.get(path).body.decode()
+    node.must("PATCH", f"/v1/keys/{key['id']}", {"title": "theirs"})
+    late = visit.post(path, **visit.form(path, title="mine", version=portals.hidden(page, "version")))
+    assert late.status == 412 and b"was changed since you opened the form" in late.body and b'value="mine"' in late.body
+    assert node.must("GET", f"/v1/keys/{key['id']}")["title"] == "theirs"
+    # What an operator set, also wider, stays as long as nobody touches it.
+    wide = [{"name": "minute", "limit": 9999, "window_seconds": 60}, {"name": "own", "limit": 3, "window_seconds": 9}]
+    node.must("PATCH", f"/v1/keys/{key['id']}", {"rate_limits": wide})
+    page = visit.get(path).body.decode()
+    fields = {"title": "kept", "limit_minute": "9999", "version": portals.hidden(page, "version")}
+    assert visit.post(path, **visit.form(path, **fields)).status == 303
+    assert node.must("GET", f"/v1/keys/{key['id']}")["rate_limits"] == wide
+
+
 def test_what_the_link_allows(node):
     customer, key, secret = signup(node)
     visit = Visit(node, customer, permissions=["disable_keys"])
@@ -192,6 +252,7 @@ def test_what_the_link_allows(node):
     for action in ("regenerate", "rotate", "end-overlap", "revoke"):
         assert visit.act(f"/portal/keys/{key}/{action}").status == 403
     assert visit.act("/portal/new-key", title="x").status == 403
+    assert f"{key}/edit" not in page and visit.act(f"/portal/keys/{key}/edit", title="x", version="1").status == 403
     form = visit.form("/portal/new-key")
     assert visit.post("/portal/encryption", **form, openpgp_key="x").status in (403, 422)
     assert node.gate_until(secret).status == 200
@@ -212,7 +273,7 @@ def test_anothers_ids_are_not_there(node):
     theirs, key, secret = signup(node, "theirs only")
     visit = Visit(node, mine)
     form = visit.form("/portal/new-key")
-    actions = ("regenerate", "rotate", "end-overlap", "resend-claim", "disable", "enable", "revoke")
+    actions = ("edit", "regenerate", "rotate", "end-overlap", "resend-claim", "disable", "enable", "revoke")
     paths = [f"/portal/keys/{key}", *(f"/portal/keys/{key}/{action}" for action in actions)]
     for path in paths:
         answer = visit.get(path)
