@@ -55,13 +55,13 @@ def script_of(name, changes):
             ready = f"answers {changes[argument]}" if argument in changes else f"printed {shlex.quote(argument)}"
             script.append(f'(\ncd "$BEGIN"\n{text}) >>"$LOG" 2>&1 &\npid=$!\nready {ready}')
         elif kind == "file":
-            script.append(f"cat > {shlex.quote(argument)} <<'{END}'\n{text}{END}")
+            script.append(f"cat > {shlex.quote(replaced(argument, changes))} <<'{END}'\n{text}{END}")
         else:
             raise AssertionError(how)
     return "\n".join(script) + "\n"
 
 
-def run_page(name, folder, changes, environment, timeout=240):
+def run_page(name, folder, changes, environment, timeout=180):
     """(exit status, what the page's shell said, what the other terminals said), when all have ended."""
     log = Path(folder) / "terminals.log"
     log.touch()
