@@ -42,7 +42,7 @@ def test_each_language_signs_up_and_asks(said, program, command):
     output = output_of(said, command)
     if "NOT RUN" in output:
         pytest.skip(f"NOT RUN: docs in {program}: no program {program} on the PATH")
-    assert output.strip() == "VALID 999"
+    assert "VALID 999" in output.splitlines()  # Node 18 warns besides that its fetch is new
 
 
 def test_the_other_samples_do_what_the_page_says(said):
