@@ -111,6 +111,18 @@ static int on_setting(void *user, const char *section, const char *key, const ch
     return reading->result == ERR_OK;
 }
 
+/* What inih would pass over without a word; NULL: nothing. The line begins with no blank. */
+static const char *line_wrong(const char *line)
+{
+    size_t length = strcspn(line, "\r\n");
+    if (line[length] == '\r' && line[length + 1] && line[length + 1] != '\n')
+        return "a carriage return stands within the line; lines end with a line feed";
+    const char *end = line[0] == '[' ? strchr(line, ']') : NULL;
+    if (!end) return NULL;
+    const char *rest = end + 1 + strspn(end + 1, " \t\r\n");
+    return *rest && *rest != ';' && *rest != '#' ? "something stands behind [section]" : NULL;
+}
+
 /* inih's reader, which counts the lines and takes leading blanks away, because inih takes an
  * indented line for the continuation of the one before. */
 static char *next_line(char *out, int size, void *stream)
@@ -130,7 +142,8 @@ static char *next_line(char *out, int size, void *stream)
     if (reading->wrong) return NULL;
     size_t blanks = strspn(out, " \t");
     memmove(out, out + blanks, strlen(out + blanks) + 1);
-    return out;
+    reading->wrong = line_wrong(out);
+    return reading->wrong ? NULL : out;
 }
 
 /* A pipe would be waited for, and a folder be read as an empty file. */
@@ -299,6 +312,13 @@ static enum err name_node(struct settings *settings, char *error)
     return store_checked(settings, "the host's name", "node", "name", name, error);
 }
 
+/* It quotes what stands in a file, and may go to a terminal. */
+static void make_printable(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < ' ' || *text == '\x7F') *text = '?';
+}
+
 enum err settings_load(struct settings *out, const char *path, const char *const *sets,
                        size_t set_count, char error[SETTINGS_ERROR_SIZE])
 {
@@ -312,6 +332,7 @@ enum err settings_load(struct settings *out, const char *path, const char *const
         result = settings_set(out, sets[i], error);
     if (!result) result = name_node(out, error);
     if (!result) result = check_together(out, error);
+    if (result) make_printable(error);
     return result;
 }
 

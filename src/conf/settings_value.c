@@ -113,6 +113,9 @@ static bool is_url(const char *text)
     static const char *const starts[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
     if (strcspn(text, " \"<>") != strlen(text)) return false;
     if (strncmp(text, "https://", 8) == 0) return text[8] != '\0' && text[8] != '/';
+    /* http://127.0.0.1:80@example.com/ leads to example.com. */
+    if (strncmp(text, "http://", 7) == 0 && text[7 + strcspn(text + 7, "/?#@")] == '@')
+        return false;
     for (size_t i = 0; i < COUNT_OF(starts); i++) {
         size_t length = strlen(starts[i]);
         if (strncmp(text, starts[i], length) != 0) continue;

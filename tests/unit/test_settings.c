@@ -153,6 +153,19 @@ static void a_nul_byte_is_told_as_one(void **state)
     settings_done(&settings);
 }
 
+static void nothing_is_passed_over(void **state)
+{
+    (void)state;
+    refuses("[node] name = a\n", ":1: something stands behind [section]");
+    refuses("[log]\n[node]\rname = a\r", ":2: a carriage return stands within the line");
+    refuses("[node]\nname = \x1B[31ma\n", "node.name cannot be \"?[31ma\"");
+    struct settings settings;
+    write_file("keymeter.conf", "[node] ; whose\n  name = a\n[log]\r\n");
+    assert_int_equal(load(&settings), ERR_OK);
+    assert_string_equal(settings.node.name, "a");
+    settings_done(&settings);
+}
+
 static void a_mark_in_front_and_line_ends_of_windows_are_taken(void **state)
 {
     (void)state;
@@ -200,6 +213,9 @@ static void values_are_checked_by_type(void **state)
         {"payment.url=http://billing.example/", false},
         {"payment.url=http://127.0.0.1.example/", false},
         {"payment.url=http://localhost@billing.example/", false},
+        {"payment.url=http://localhost:80@billing.example/", false},
+        {"payment.url=https://user:word@billing.example/", true},
+        {"payment.url=http://localhost:80/@x", true},
         {"payment.url=ftp://127.0.0.1/", false},
         {"portal.base_url=https://keys.example.com", true},
         {"portal.base_url=https://keys.example.com/api", true},
@@ -352,6 +368,7 @@ int main(void)
         cmocka_unit_test(mistakes_are_named),
         cmocka_unit_test(a_line_that_is_too_long_is_refused),
         cmocka_unit_test(a_nul_byte_is_told_as_one),
+        cmocka_unit_test(nothing_is_passed_over),
         cmocka_unit_test(a_mark_in_front_and_line_ends_of_windows_are_taken),
         cmocka_unit_test(what_is_no_file_is_refused_at_once),
         cmocka_unit_test(values_are_checked_by_type),
