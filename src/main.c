@@ -287,8 +287,10 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     for (int option; (option = getopt_long(argc, argv, "", long_options, NULL)) != -1;)
         if (!take_option(&arguments, option)) return wrong_usage("wrong options", "");
-    if (arguments.version) return puts("keymeterd " KEYMETER_VERSION) < 0;
-    if (arguments.help) return fputs(usage, stdout) < 0;
+    if (arguments.version || arguments.help) {
+        fputs(arguments.version ? "keymeterd " KEYMETER_VERSION "\n" : usage, stdout);
+        return fflush(stdout) == EOF ? EXIT_CODE_FAILED : EXIT_CODE_OK;
+    }
     if (optind == argc) {
         fputs(usage, stderr);
         return EXIT_CODE_USAGE;

@@ -51,6 +51,7 @@ static size_t on_data(char *data, size_t size, size_t count, void *context)
 static bool goes_to_loopback(const char *address)
 {
     static const char *const starts[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
+    if (strchr(address, '@')) return false; /* http://127.0.0.1:80@example.com */
     for (size_t i = 0; i < COUNT_OF(starts); i++) {
         size_t length = strlen(starts[i]);
         if (strncmp(address, starts[i], length) == 0 && strchr(":/", address[length])) return true;
@@ -77,15 +78,16 @@ static enum exit_code set_address(struct exchange *exchange, const char *path)
     buf_add_char(&exchange->url, '\0');
     if (exchange->url.failed) return fail("the request is too long", "");
     curl_easy_setopt(exchange->easy, CURLOPT_URL, exchange->url.data);
+    curl_easy_setopt(exchange->easy, CURLOPT_PATH_AS_IS, 1L); /* ".." may be somebody's id */
     return EXIT_CODE_OK;
 }
 
 static enum exit_code add_header(struct exchange *exchange, const char *name, const char *value)
 {
     char line[SECRET_LINE_SIZE];
-    if (strpbrk(value, "\r\n")) return fail(name, "a line end where none may be");
+    if (strpbrk(value, "\r\n")) return fail(name, "holds a line end, where none may be");
     int length = snprintf(line, sizeof line, "%s%s", name, value);
-    if (length < 0 || (size_t)length >= sizeof line) return fail(name, "too long");
+    if (length < 0 || (size_t)length >= sizeof line) return fail(name, "is too long");
     struct curl_slist *longer = curl_slist_append(exchange->headers, line);
     explicit_bzero(line, sizeof line);
     if (!longer) return fail("no memory", "");

@@ -172,7 +172,10 @@ int main(int argc, char **argv)
 #ifndef __SANITIZE_ADDRESS__   /* its leak check attaches to the process */
     prctl(PR_SET_DUMPABLE, 0); /* a core would hold the token */
 #endif
-    if (help_wanted(argc, argv)) return help_print(argc, argv);
+    if (help_wanted(argc, argv)) {
+        enum exit_code helped = help_print(argc, argv);
+        return fflush(stdout) == EOF ? EXIT_CODE_LOCAL : helped;
+    }
     struct invocation call = {.command = find_command(argc, argv, &at)};
     if (!call.command) {
         help_verbs(argc > 1 ? argv[1] : NULL, stderr);

@@ -230,7 +230,7 @@ static enum exit_code begin_path(struct invocation *call, int argc, char **argv,
         buf_add_text(&call->path, call->command->path);
         return EXIT_CODE_OK;
     }
-    if (*at >= argc || argv[*at][0] == '-')
+    if (*at >= argc || argv[*at][0] == '-' || argv[*at][0] == '\0')
         return usage_error("missing:", help_argument(call->command));
     buf_add(&call->path, call->command->path, (size_t)(hole - call->command->path));
     client_add_escaped(&call->path, argv[(*at)++]);

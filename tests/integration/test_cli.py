@@ -37,6 +37,26 @@ def key_id_of(done):
     return done.stderr.split(":")[0]
 
 
+@pytest.mark.parametrize("address", ["http://192.0.2.1:7070", "http://127.0.0.1:7070@192.0.2.1/", "ftp://127.0.0.1"])
+def test_the_token_goes_nowhere_else(client, address):
+    refused = client.run("keys", "list", address=address)
+    assert refused.returncode == 1 and "KEYMETER_ADDR must be" in refused.stderr, refused.stderr
+
+
+def test_an_id_is_what_it_is(client):
+    made = client.run("customers", "create", "--external-id", "..", "--email", "dots@example.com", "--tier", "free")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(client.run("customers", "get", "..", "--json").stdout)["external_id"] == ".."
+    assert "missing: ID" in client.run("customers", "get", "").stderr
+    assert client.run("customers", "delete", "..").returncode == 0
+
+
+@pytest.mark.parametrize("program, words", [("keymeter", "help"), ("keymeterd", "--help"), ("keymeterd", "--version")])
+def test_help_that_cannot_be_printed_is_an_error(build_directory, program, words):
+    with open("/dev/full", "w") as full:
+        assert subprocess.run([build_directory / program, words], stdout=full, check=False).returncode == 1
+
+
 def test_a_portal_link_stands_alone(client):
     assert client.sign_up().returncode == 0
     customer = json.loads(client.run("customers", "list", "--json").stdout)["data"][0]["id"]
