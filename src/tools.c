@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/codec.h"
+#include "base/plain_text.h"
 #include "base/secret.h"
 #include "conf/settings.h"
 #include "core/api_key.h"
@@ -75,10 +76,11 @@ enum exit_code tool_migrate_up(const struct settings *settings)
     char error[STARTUP_ERROR_SIZE] = "";
     struct startup_database database;
     enum err result = startup_database_init(&database, settings, error);
-    /* May be refused where the schema stands already: then the next step tells. */
-    if (!result && migrate_create_database(&database.config, error)) error[0] = '\0';
-    startup_database_done(&database);
     if (result) return fail(error);
+    result = migrate_create_database(&database.config, error);
+    startup_database_done(&database);
+    if (result == ERR_INVALID) return fail(error); /* it cannot be a name */
+    /* It may be refused where the schema stands already: then the next step tells. */
     return with_migrations(settings, migrate_up_now);
 }
 
@@ -189,6 +191,15 @@ static enum err show_token(struct db *db, uint64_t id, const struct secret *secr
     return ERR_IO;
 }
 
+/* As the API takes one. */
+static bool is_name(const char *text)
+{
+    struct span span = span_text(text);
+    if (!text_is_utf8(span)) return false;
+    struct plain_text seen = plain_text_check(span, false);
+    return seen.wrong_at == 0 && seen.length >= 1 && seen.length <= TOKEN_NAME_MAX;
+}
+
 enum exit_code tool_token_create(const struct settings *settings, const char *name,
                                  const char *scopes)
 {
@@ -196,6 +207,11 @@ enum exit_code tool_token_create(const struct settings *settings, const char *na
     if (!mask) {
         fprintf(stderr, "keymeterd: --scope takes admin, billing, issue, portal, read, verify, "
                         "several with commas between\n");
+        return EXIT_CODE_USAGE;
+    }
+    if (!is_name(name)) {
+        fprintf(stderr, "keymeterd: --name takes 1 to %d characters, no controls among them\n",
+                TOKEN_NAME_MAX);
         return EXIT_CODE_USAGE;
     }
     char error[STARTUP_ERROR_SIZE] = "";

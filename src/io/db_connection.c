@@ -59,6 +59,7 @@ static bool quotes_are_names(unsigned number)
     static const unsigned names[] = {
         ER_DBACCESS_DENIED_ERROR,
         ER_ACCESS_DENIED_ERROR,
+        ER_ACCESS_DENIED_NO_PASSWORD_ERROR,
         ER_BAD_DB_ERROR,
         ER_TABLE_EXISTS_ERROR,
         ER_BAD_TABLE_ERROR,

@@ -53,6 +53,9 @@ def test_wrong_scopes_are_refused(operator):
     refused = operator.run("token", "create", "--scope", "everything")
     assert refused.returncode == 2 and refused.stdout == ""
     assert operator.run("token", "create").returncode == 2
+    for name in ("", "x" * 101, "a\x1bb", b"a\xff".decode("utf-8", "surrogateescape")):
+        refused = operator.run("token", "create", "--scope", "read", "--name", name)
+        assert refused.returncode == 2 and refused.stdout == "" and "--name takes" in refused.stderr
 
 
 def test_keys_are_made_only_on_an_empty_schema(operator):
@@ -92,6 +95,10 @@ def test_no_database_is_told(operator):
     refused = operator.run("serve", settings=["database.socket=/nonexistent/socket"])
     assert refused.returncode == 1
     assert "/nonexistent/socket" in refused.stderr
+    unknown = operator.run("serve", settings=["database.user=nobody-here"])
+    assert unknown.returncode == 1 and "Access denied for user 'nobody-here'" in unknown.stderr
+    no_name = operator.run("migrate", "up", settings=["database.name=a`b"])
+    assert no_name.returncode == 1 and "database.name must be" in no_name.stderr
 
 
 def test_a_limit_of_open_files_that_is_too_low_is_told(build_directory):
