@@ -8,6 +8,8 @@
 #include "store/audit.h"
 #include "store/audit_verify.h"
 
+#include <stdio.h>
+
 /* About a second; the readers have other work. */
 enum { VERIFY_ROWS_MOST = 50000 };
 
@@ -52,6 +54,21 @@ static void audit_write(struct reading *reading, struct buf *out)
     page_end(out, more ? audit->rows[shown - 1].sequence : 0);
 }
 
+/* Both are ASCII in every row; another text would be an error to the database. */
+static struct span ascii_text(struct http_request *request, const char *name,
+                              struct problem *problem)
+{
+    struct span text = query_text(request, name);
+    char location[32];
+    for (size_t i = 0; i < text.length; i++) {
+        if (text.data[i] > ' ' && text.data[i] <= '~') continue;
+        snprintf(location, sizeof location, "query.%s", name);
+        problem_add_field(problem, location, "must be printable ASCII without spaces");
+        break;
+    }
+    return text;
+}
+
 struct verdict handle_audit_list(struct http_request *request)
 {
     static const char *const names[] = {"customer_id", "action", "subject", NULL};
@@ -72,9 +89,10 @@ struct verdict handle_audit_list(struct http_request *request)
     audit->filter = (struct audit_filter){.before = audit->page.before,
                                           .customer_id = ref.id,
                                           .external_id = ref.external_id,
-                                          .action = query_text(request, "action"),
-                                          .subject = query_text(request, "subject"),
+                                          .action = ascii_text(request, "action", &problem),
+                                          .subject = ascii_text(request, "subject", &problem),
                                           .limit = audit->page.limit + 1};
+    if (problem.field_count) return problem_reply(request, &problem);
     audit->reading.run = audit_run;
     audit->reading.write = audit_write;
     return reading_submit(&audit->reading, request);

@@ -121,6 +121,11 @@ def test_the_audit_list_pages_without_gaps(daemon):
     assert sequences == list(range(sequences[0], sequences[0] - 4, -1))
     only = daemon.must("GET", "/v1/audit?action=token.create")["data"]
     assert only and {row["action"] for row in only} == {"token.create"}
+    for name in ("action", "subject"):
+        for text in ("%C3%A9", "%FF", "a%20b"):
+            refused = daemon.call("GET", f"/v1/audit?{name}={text}")
+            assert refused.status == 422, refused
+            assert [error["location"] for error in refused.json["errors"]] == [f"query.{name}"]
 
 
 def test_probes_and_metrics(daemon):
