@@ -49,6 +49,7 @@ void meter_verify(struct meter *meter, struct verify_call *call)
     call->retry_after_s = 0;
     list_init(&call->link);
     bool full = ++meter->waiting > meter->service->settings->metering.queue;
+    call->cause = full ? METER_CAUSE_QUEUE_FULL : METER_CAUSE_MEMORY; /* if it comes to 503 */
     call->secret = full ? NULL : secret_get(meter, call->hash);
     if (!call->secret) { /* too many, or no memory: 503 by the next tick, whoever came before */
         list_prepend(&meter->age, &call->age);

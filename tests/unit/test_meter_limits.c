@@ -445,6 +445,7 @@ static void a_call_too_many_waits_behind_nobody(void **state)
     call_start(0, &second, 70, 1);
     loop_until(is_true, &second.done);
     assert_int_equal(second.call.code, VERIFY_UNAVAILABLE);
+    assert_int_equal(second.call.cause, METER_CAUSE_QUEUE_FULL);
     assert_false(first.done);
     settings->metering.queue = queue;
     meter()->control_retry_us = 0;
