@@ -7,6 +7,7 @@
 #include "api/problem.h"
 #include "api/request.h"
 #include "api/web.h"
+#include "base/codec.h"
 #include "service/context.h"
 
 #include <dirent.h>
@@ -55,20 +56,15 @@ static struct span field_of(struct span mail, const char *name)
     return SPAN("");
 }
 
-static unsigned hex_of(char c)
-{
-    if (c >= '0' && c <= '9') return (unsigned)(c - '0');
-    return c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10 : 16;
-}
-
 static void quoted_decode(struct span text, struct buf *out)
 {
     for (size_t i = 0; i < text.length; i++) {
         bool soft = text.data[i] == '=' && i + 1 < text.length && text.data[i + 1] == '\n';
-        bool coded = text.data[i] == '=' && i + 2 < text.length && hex_of(text.data[i + 1]) < 16 &&
-                     hex_of(text.data[i + 2]) < 16;
+        bool coded = text.data[i] == '=' && i + 2 < text.length &&
+                     hex_value(text.data[i + 1]) >= 0 && hex_value(text.data[i + 2]) >= 0;
         if (coded)
-            buf_add_char(out, (char)(hex_of(text.data[i + 1]) << 4 | hex_of(text.data[i + 2])));
+            buf_add_char(out,
+                         (char)(hex_value(text.data[i + 1]) << 4 | hex_value(text.data[i + 2])));
         else if (!soft)
             buf_add_char(out, text.data[i]);
         i += coded ? 2 : soft ? 1 : 0;

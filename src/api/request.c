@@ -26,14 +26,6 @@ bool is_key_text(struct span text)
 
 /* ---- the path ---- */
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 struct span path_text(struct http_request *request, unsigned at)
 {
     struct span raw = request->path_arguments[at];
@@ -42,8 +34,8 @@ struct span path_text(struct http_request *request, unsigned at)
     for (size_t i = 0; text && i < raw.length; i++) {
         char c = raw.data[i];
         if (c == '%') {
-            int high = i + 2 < raw.length ? hex_digit(raw.data[i + 1]) : -1;
-            int low = i + 2 < raw.length ? hex_digit(raw.data[i + 2]) : -1;
+            int high = i + 2 < raw.length ? hex_value(raw.data[i + 1]) : -1;
+            int low = i + 2 < raw.length ? hex_value(raw.data[i + 2]) : -1;
             if (high < 0 || low < 0) return (struct span){"", 0};
             c = (char)(high << 4 | low);
             i += 2;

@@ -14,13 +14,4 @@ MUST_USE struct verdict api_inner(struct http_request *request, struct span whos
 /* http_listen_config.body_limit: 64 KiB. */
 size_t api_body_limit(const struct http_request *request);
 
-/* The table, for tests and documents. */
-struct api_route {
-    const char *method, *pattern;
-    unsigned any_of; /* mask of enum scope; 0 with open: no token */
-    bool open;
-};
-size_t api_route_count(void);
-struct api_route api_route_at(size_t at);
-
 #endif

@@ -210,7 +210,7 @@ void hex_encode(char *out, const void *data, size_t length)
     sodium_bin2hex(out, 2 * length + 1, data, length);
 }
 
-static int hex_value(char c)
+int hex_value(char c)
 {
     if (is_digit(c)) return c - '0';
     if (c >= 'a' && c <= 'f') return c - 'a' + 10;

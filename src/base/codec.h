@@ -27,6 +27,8 @@ MUST_USE bool time_parse(struct span text, int64_t *wall_ms);
 int64_t days_from_date(int64_t year, unsigned month, unsigned day);
 void date_from_days(int64_t days, int64_t *year, unsigned *month, unsigned *day);
 
+/* Of a hex digit of either case; -1: it is none. */
+int hex_value(char c);
 void hex_encode(char *out /* 2 * length + 1 */, const void *data, size_t length);
 MUST_USE bool hex_decode(void *out, size_t size, struct span text); /* exactly size bytes */
 

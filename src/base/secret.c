@@ -36,11 +36,3 @@ void secret_free(struct secret **secret)
     free(*secret);
     *secret = NULL;
 }
-
-void secret_show(const char *text, size_t length, char out[SECRET_SHOWN_SIZE])
-{
-    size_t shown = length / 2 < SECRET_SHOWN ? length / 2 : SECRET_SHOWN;
-    for (size_t i = 0; i < shown; i++)
-        out[i] = text[i] > ' ' && text[i] < 0x7F ? text[i] : '?';
-    memcpy(out + shown, "...", 4);
-}

@@ -11,7 +11,7 @@ struct secret {
     size_t capacity; /* bytes with the NUL */
 };
 
-enum { SECRET_SHOWN = 10, SECRET_SHOWN_SIZE = 14 };
+enum { SECRET_SHOWN = 10 }; /* characters that may be shown of one */
 
 /* `size` bytes with the NUL, size > 0. NULL on no memory. */
 MUST_USE struct secret *secret_new(size_t size);
@@ -23,10 +23,5 @@ static inline struct span secret_span(const struct secret *secret)
 {
     return (struct span){secret->text, secret->length};
 }
-
-/* What may be shown of a secret: its first 10 characters and "...". Texts of at most 20 characters
- * show fewer (half of them), so that a short one is never shown whole. Bytes that are not printable
- * ASCII become '?'. */
-void secret_show(const char *text, size_t length, char out[SECRET_SHOWN_SIZE]);
 
 #endif

@@ -1,5 +1,6 @@
 /* What a handler asks of a request: headers by name and decoded query parameters. Called by the
  * handlers, on the loop. Spans point into the request's head or its arena and die with it. */
+#include "base/codec.h"
 #include "io/http.h"
 
 #include <string.h>
@@ -24,14 +25,6 @@ size_t http_header_count(const struct http_request *request, const char *name)
             count++;
     }
     return count;
-}
-
-static int hex_value(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
 }
 
 /* application/x-www-form-urlencoded: %XX and '+' for a space. Text without either is not copied. */

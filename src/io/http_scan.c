@@ -5,6 +5,8 @@
  * taken up again where it was left. What passes is handed to llhttp unchanged. */
 #include "io/http_scan.h"
 
+#include "base/codec.h"
+
 #include <string.h>
 
 enum { TOKEN = 1, TEXT = 2, TARGET = 4, CHUNK_DIGITS_MAX = 8 };
@@ -108,17 +110,9 @@ enum chunk_state {
     END_LF,
 };
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-    return -1;
-}
-
 static bool size_step(struct http_chunk_scan *scan, char c)
 {
-    int digit = hex_digit(c);
+    int digit = hex_value(c);
     if (digit >= 0) {
         scan->left = scan->left << 4 | (unsigned)digit;
         return ++scan->digits <= CHUNK_DIGITS_MAX;

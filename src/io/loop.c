@@ -1,4 +1,4 @@
-/* Thin wrappers of libuv: loop, timer, wake-up, signal. Called by app and service on the loop's
+/* Thin wrappers of libuv: loop, timer, signal. Called by app and service on the loop's
  * thread. Each object owns its uv handle, which frees the object when libuv has let go of it. */
 #include "io/loop.h"
 
@@ -7,12 +7,6 @@
 
 struct loop_timer {
     uv_timer_t handle;
-    void (*callback)(void *context);
-    void *context;
-};
-
-struct loop_async {
-    uv_async_t handle;
     void (*callback)(void *context);
     void *context;
 };
@@ -100,37 +94,6 @@ void loop_timer_free(struct loop_timer **timer)
 {
     if (*timer) uv_close((uv_handle_t *)&(*timer)->handle, free_handle);
     *timer = NULL;
-}
-
-static void async_fired(uv_async_t *handle)
-{
-    struct loop_async *async = handle->data;
-    async->callback(async->context);
-}
-
-enum err loop_async_new(struct loop_async **out, struct uv_loop_s *loop,
-                        void (*callback)(void *context), void *context)
-{
-    struct loop_async *async = *out = calloc(1, sizeof *async);
-    if (!async) return ERR_NO_MEMORY;
-    async->callback = callback;
-    async->context = context;
-    async->handle.data = async;
-    if (uv_async_init(loop, &async->handle, async_fired) == 0) return ERR_OK;
-    free(async);
-    *out = NULL;
-    return ERR_IO;
-}
-
-void loop_async_send(struct loop_async *async)
-{
-    uv_async_send(&async->handle);
-}
-
-void loop_async_free(struct loop_async **async)
-{
-    if (*async) uv_close((uv_handle_t *)&(*async)->handle, free_handle);
-    *async = NULL;
 }
 
 static void signal_fired(uv_signal_t *handle, int number)

@@ -1,7 +1,7 @@
-/* The event loop, its timers, wake-ups and signals, so that nobody but io includes uv.h. Objects
+/* The event loop, its timers and signals, so that nobody but io includes uv.h. Objects
  * are on the heap: after `_free` the callback never runs again and the caller may free its own
  * memory at once, but the handle itself goes when the loop turns, so run the loop once more before
- * loop_free. Loop thread, except loop_async_send. */
+ * loop_free. Loop thread. */
 #ifndef KEYMETER_IO_LOOP_H
 #define KEYMETER_IO_LOOP_H
 
@@ -12,7 +12,6 @@
 
 struct uv_loop_s;
 struct loop_timer;
-struct loop_async;
 struct loop_signal;
 
 MUST_USE enum err loop_new(struct uv_loop_s **out);
@@ -32,12 +31,6 @@ void loop_timer_stop(struct loop_timer *timer);
 /* An unreferenced timer does not keep loop_run from ending. */
 void loop_timer_unref(struct loop_timer *timer);
 void loop_timer_free(struct loop_timer **timer);
-
-/* A wake-up from any thread; several sends may become one call. */
-MUST_USE enum err loop_async_new(struct loop_async **out, struct uv_loop_s *loop,
-                                 void (*callback)(void *context), void *context);
-void loop_async_send(struct loop_async *async);
-void loop_async_free(struct loop_async **async);
 
 /* Calls back on the loop when the process gets the signal. */
 MUST_USE enum err loop_signal_new(struct loop_signal **out, struct uv_loop_s *loop, int number,

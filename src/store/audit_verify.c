@@ -1,4 +1,5 @@
-/* Verifying the audit chain. Called by the dashboard from a job of the readers. What always holds:
+/* Verifying the audit chain. Called by the dashboard and by GET /v1/audit/verify, from a
+ * job of the readers. What always holds:
  * a row that was changed, put in or taken out, also the newest, is told by its sequence. */
 #include "store/audit_verify.h"
 

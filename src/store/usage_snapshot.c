@@ -156,14 +156,3 @@ enum err usage_used_many(struct db *db, struct usage_subject *subjects, size_t c
         subjects[i].used = units[i] > 0 ? (uint64_t)units[i] : 0;
     return error;
 }
-
-enum err usage_used_in_period(struct db *db, enum usage_kind kind, uint64_t subject,
-                              int64_t period_start, uint64_t *used)
-{
-    struct usage_subject one = {kind, subject, period_start, 0};
-    enum err error = usage_snapshot_begin(db);
-    if (error == ERR_OK) error = usage_used_many(db, &one, 1);
-    usage_snapshot_end(db);
-    *used = one.used;
-    return error;
-}

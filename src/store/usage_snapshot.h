@@ -36,8 +36,4 @@ struct usage_subject {
 /* Within a snapshot; one pass over the journal for all of them. */
 MUST_USE enum err usage_used_many(struct db *db, struct usage_subject *subjects, size_t count);
 
-/* One subject in a snapshot of its own. Outside a transaction. */
-MUST_USE enum err usage_used_in_period(struct db *db, enum usage_kind kind, uint64_t subject,
-                                       int64_t period_start, uint64_t *used);
-
 #endif

@@ -3,13 +3,11 @@
 
 #include "unit.h"
 
-#include <pthread.h>
 #include <signal.h>
 
 struct seen {
     struct uv_loop_s *loop;
     struct loop_timer *timer;
-    struct loop_async *async;
     struct loop_signal *signal;
     int calls;
 };
@@ -58,33 +56,6 @@ static void a_freed_timer_never_fires(void **state)
     assert_int_equal(loop_free(&seen.loop), ERR_OK);
 }
 
-static void woken(void *context)
-{
-    struct seen *seen = context;
-    seen->calls++;
-    loop_async_free(&seen->async);
-}
-
-static void *wake(void *async)
-{
-    loop_async_send(async);
-    return NULL;
-}
-
-static void another_thread_wakes_the_loop(void **state)
-{
-    (void)state;
-    struct seen seen = {0};
-    pthread_t thread;
-    assert_int_equal(loop_new(&seen.loop), ERR_OK);
-    assert_int_equal(loop_async_new(&seen.async, seen.loop, woken, &seen), ERR_OK);
-    assert_int_equal(pthread_create(&thread, NULL, wake, seen.async), 0);
-    pthread_join(thread, NULL);
-    loop_run(seen.loop);
-    assert_int_equal(seen.calls, 1);
-    assert_int_equal(loop_free(&seen.loop), ERR_OK);
-}
-
 static void signalled(void *context)
 {
     struct seen *seen = context;
@@ -109,7 +80,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_timer_repeats_until_stopped),
         cmocka_unit_test(a_freed_timer_never_fires),
-        cmocka_unit_test(another_thread_wakes_the_loop),
         cmocka_unit_test(a_signal_arrives_on_the_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
