@@ -50,8 +50,8 @@ static bool port_parse(const char *text, uint16_t *port)
     return value <= 65535;
 }
 
-enum err http_address_parse(const char *text, struct sockaddr_storage *out, socklen_t *length,
-                            char *error, size_t error_size)
+static enum err address_parse(const char *text, struct sockaddr_storage *out, socklen_t *length,
+                              char *error, size_t error_size)
 {
     memset(out, 0, sizeof *out);
     if (strncmp(text, "unix:", 5) == 0) return parse_unix(text + 5, out, length, error, error_size);
@@ -113,7 +113,7 @@ bool http_address_is_loopback(const struct sockaddr_storage *address)
 enum err http_address_allowed(const char *text, bool allow_cleartext, struct sockaddr_storage *out,
                               socklen_t *length, char *error, size_t error_size)
 {
-    enum err result = http_address_parse(text, out, length, error, error_size);
+    enum err result = address_parse(text, out, length, error, error_size);
     if (result || allow_cleartext || http_address_is_loopback(out)) return result;
     snprintf(error, error_size,
              "%.128s is beyond loopback and there is no TLS here: listen on 127.0.0.1 or a Unix "

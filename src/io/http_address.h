@@ -11,10 +11,7 @@
 struct address_table;
 
 /* "127.0.0.1:80", "localhost:80", "[::1]:80", "unix:/path" or "/path". ERR_INVALID: `error` says
- * why. */
-MUST_USE enum err http_address_parse(const char *text, struct sockaddr_storage *out,
-                                     socklen_t *length, char *error, size_t error_size);
-/* The same, and ERR_INVALID also for a TCP address beyond loopback unless clear text is allowed. */
+ * why; a TCP address beyond loopback is wrong too, unless clear text is allowed. */
 MUST_USE enum err http_address_allowed(const char *text, bool allow_cleartext,
                                        struct sockaddr_storage *out, socklen_t *length, char *error,
                                        size_t error_size);

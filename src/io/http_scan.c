@@ -13,7 +13,8 @@ enum { TOKEN = 1, TEXT = 2, TARGET = 4, CHUNK_DIGITS_MAX = 8 };
 
 #define T3 (TOKEN | TEXT | TARGET)
 #define X2 (TEXT | TARGET)
-/* What a byte may be: TEXT in a line, TARGET in the request target, TOKEN in a name. */
+/* What a byte may be: TEXT in a line, TARGET in the request target, TOKEN in a name (RFC 9110,
+ * tchar). */
 static const unsigned char classes[256] = {
     ['\t'] = TEXT,        [' '] = TEXT,       ['!'] = T3,         ['"'] = X2,
     ['#'] = TOKEN | TEXT, ['$'] = T3,         ['%'] = T3,         ['&'] = T3,
@@ -23,11 +24,6 @@ static const unsigned char classes[256] = {
     ['[' ... ']'] = X2,   ['^' ... '`'] = T3, ['a' ... 'z'] = T3, ['{'] = X2,
     ['|'] = T3,           ['}'] = X2,         ['~'] = T3,         [0x80 ... 0xFF] = TEXT,
 };
-
-bool http_is_token(unsigned char c)
-{
-    return classes[c] & TOKEN;
-}
 
 static size_t run_of(const char *data, size_t length, unsigned class)
 {
@@ -149,7 +145,7 @@ static bool trailer_step(struct http_chunk_scan *scan, char c)
         return true;
     }
     scan->state = TRAILER_NAME;
-    return http_is_token((unsigned char)c);
+    return classes[(unsigned char)c] & TOKEN;
 }
 
 static bool chunk_step(struct http_chunk_scan *scan, char c)

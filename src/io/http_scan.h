@@ -38,7 +38,4 @@ struct http_chunk_scan {
 MUST_USE enum http_scan_result http_scan_chunked(struct http_chunk_scan *scan, const char *data,
                                                  size_t length, size_t *used);
 
-/* RFC 9110 tchar. */
-MUST_USE bool http_is_token(unsigned char c);
-
 #endif

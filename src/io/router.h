@@ -10,7 +10,7 @@ struct http_route {
     enum http_method method;
     const char *pattern;
     http_handler *handler;
-    const void *context; /* the caller's own, see http_route_of */
+    const void *context; /* the caller's own: request->route->context */
 };
 struct http_match {
     const struct http_route *route;

@@ -79,7 +79,8 @@ enum err key_change_mint(struct db *db, struct operation *operation, const struc
     return error ? error : key_secret_insert(db, made, 1);
 }
 
-enum err key_change_load(struct db *db, struct key_change *change)
+/* Loads the view behind the change, in the transaction. */
+static enum err view_load(struct db *db, struct key_change *change)
 {
     return key_view_find(db, change->key_id, change->operation.now_ms, &change->arena,
                          &change->view);
@@ -127,7 +128,7 @@ enum err key_change_run(struct db *db, struct operation *operation)
         operation_audit(operation, change->action, subject, row.customer_id, NULL);
         error = api_key_update(db, &row);
     }
-    if (!error) error = key_change_load(db, change);
+    if (!error) error = view_load(db, change);
     if (!error) take_count(change);
     return error;
 }

@@ -43,8 +43,6 @@ void key_change_done(struct key_change *change);
 enum err key_change_run(struct db *db, struct operation *operation);
 /* An operation's done: counts the usage exactly (best effort), then calls change->done. */
 void key_change_finish(struct operation *operation, enum err error);
-/* Loads the view behind the change, in the transaction. */
-MUST_USE enum err key_change_load(struct db *db, struct key_change *change);
 
 /* A new secret of row->secret_version, its row, its hash and its feed row. *secret replaces (and
  * wipes) what an earlier run left there. */

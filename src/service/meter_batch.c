@@ -37,7 +37,7 @@ static bool entry_merge(struct journal_entry *into, const struct journal_entry *
     return true;
 }
 
-enum err carry_add(struct meter *meter, const struct journal_entry *entry)
+static enum err carry_add(struct meter *meter, const struct journal_entry *entry)
 {
     if (!meter->carry_count) meter->carry_since_us = clock_mono_us();
     for (size_t i = meter->carry_count, looked = 0; i && looked < 8; i--, looked++) {

@@ -54,7 +54,6 @@ void batch_start(struct meter *meter); /* closes the open batch when the flusher
 void batch_answer(struct meter *meter, struct meter_batch *batch);
 void batch_undo(struct meter *meter, struct meter_batch *batch);
 void batch_orphan(struct verify_call *call);
-MUST_USE enum err carry_add(struct meter *meter, const struct journal_entry *entry);
 struct journal_entry call_entry(const struct meter *meter, const struct verify_call *call);
 /* Its entry is written, or carried. */
 void call_counted(struct meter *meter, const struct verify_call *call);

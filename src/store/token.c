@@ -25,7 +25,8 @@ const char *scope_name(enum scope scope)
     return "none";
 }
 
-enum scope scope_parse(struct span word)
+/* "admin" …; SCOPE_NONE: no such word. */
+static enum scope scope_parse(struct span word)
 {
     for (size_t i = 0; i < COUNT_OF(scopes_known); i++)
         if (span_is(word, scopes_known[i].name)) return scopes_known[i].scope;

@@ -27,8 +27,6 @@ enum scope {
 enum { SCOPES_TEXT_SIZE = 64, SCOPES_ALL = 63, TOKENS_MAX = 10000, TOKEN_NAME_MAX = 100 };
 
 const char *scope_name(enum scope scope);
-/* "admin" …; SCOPE_NONE: no such word. */
-enum scope scope_parse(struct span word);
 /* Space-separated and sorted, as the column has it. */
 void scopes_format(unsigned scopes, char out[SCOPES_TEXT_SIZE]);
 /* Words separated by spaces or commas; 0: none, or an unknown word. */
