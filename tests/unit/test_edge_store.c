@@ -153,8 +153,8 @@ static void usage_counts_a_call_once(void **state)
     db_close(&db);
 }
 
-/* A fold that commits inside the snapshot changes nothing in it. This one finds 2 units more than it
- * takes from the journal, so that each part of it that is seen shows in the sum. */
+/* A fold that commits inside the snapshot changes nothing in it. This one finds 2 units more than
+ * it takes from the journal, so that each part of it that is seen shows in the sum. */
 static void a_fold_beside_it_is_not_seen(void **state)
 {
     (void)state;
