@@ -43,11 +43,11 @@ struct verdict handle_admin_mail_preview(struct http_request *request)
     struct span asked = span_text(admin_query(request, "kind"));
     struct buf query = {0};
     enum mail_kind kind = MAIL_KEY_ISSUED;
+    if (asked.length && !mail_kind_parse(asked, &kind))
+        return web_reply_error(request, ERR_NOT_FOUND, NULL);
     struct admin_page *page =
         admin_page_new(request, "admin_preview", "Preview of mails", "notifications");
     if (!page) return web_reply_error(request, ERR_NO_MEMORY, NULL);
-    if (asked.length && !mail_kind_parse(asked, &kind))
-        return web_reply_error(request, ERR_NOT_FOUND, NULL);
     for (size_t i = 0; i < COUNT_OF(names); i++)
         admin_query_put(&query, names[i], admin_query(request, names[i]));
     admin_page_part(page, "mail",
