@@ -72,6 +72,13 @@ def make_template(shared):
             os.rename(shared / "data.new", template)
 
 
+def freeze(pid):
+    """SIGSTOP: connections stay, nothing answers. Returns when every thread of it stands still."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(_state(task) not in "TtXZ" for task in Path(f"/proc/{pid}/task").iterdir()):
+        time.sleep(0.001)  # allow-sleep: polls
+
+
 class Mariadb:
     """start() makes the data directory the first time; close() ends the server and removes all."""
 
@@ -159,11 +166,7 @@ class Mariadb:
         return self.start()
 
     def freeze(self):
-        """SIGSTOP: connections stay, nothing answers. Returns when every thread of it stands still."""
-        self.process.send_signal(signal.SIGSTOP)
-        tasks = Path(f"/proc/{self.process.pid}/task")
-        while any(_state(task) not in "TtXZ" for task in tasks.iterdir()):
-            time.sleep(0.001)  # allow-sleep: polls
+        freeze(self.process.pid)
 
     def thaw(self):
         self.process.send_signal(signal.SIGCONT)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import exposition
+import mariadb
 from daemon import Daemon, wait_for
 from load import Load
 
@@ -131,7 +132,7 @@ def test_a_stopped_database_is_told_by_cause_and_check(watched):
                          watched.call("GET", "/readyz?verbose", token="").json["checks"]),
              "every check")
     before = scrape(watched)
-    os.kill(watched.info["database_pid"], signal.SIGSTOP)
+    mariadb.freeze(watched.info["database_pid"])
     try:
         assert watched.gate(secret).status == 503
         refused = wait_for(lambda: (a := watched.call("GET", "/readyz?verbose=1", token="")).status == 503

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+import mariadb
 from daemon import Daemon, wait_for
 
 
@@ -172,7 +173,7 @@ def test_a_full_queue_refuses_the_whole_and_a_dead_database_hides_nothing(build_
         assert "metering.queue" in wrong["errors"][0]["message"]
         assert {r["code"] for r in settled(daemon, [call] * 100)} == {"VALID"}
         database = daemon.info["database_pid"]
-        os.kill(database, signal.SIGSTOP)
+        mariadb.freeze(database)
         try:
             answer = daemon.call("POST", "/v1/verify/batch", {"requests": [call, {"key": "x"}]})
             assert answer.status == 503 and answer.headers["Retry-After"]
