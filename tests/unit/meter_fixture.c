@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { FOLDER = 400, LIMIT_S = 30 };
+enum { FOLDER = 400, LIMIT_S = 60 };
 
 struct uv_loop_s *loop;
 struct service services[METER_NODES];
