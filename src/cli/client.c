@@ -1,5 +1,5 @@
-/* libcurl's easy interface, one call a process. The token goes only over https, to loopback or
- * through a Unix socket, and never into argv. */
+/* libcurl's easy interface, one handle a process, so that a connection serves many calls. The token
+ * goes only over https, to loopback or through a Unix socket, and never into argv. */
 #include "cli/client.h"
 
 #include "base/json.h"
@@ -14,6 +14,8 @@
 
 enum { PAUSE_S = 1 };
 enum { CALL_TIMEOUT_S = 30, CONNECT_TIMEOUT_S = 5, ANSWER_MAX = 4 << 20, SECRET_LINE_SIZE = 512 };
+
+static CURL *kept; /* with its connections; what it was told of a call is reset behind it */
 
 struct exchange {
     CURL *easy;
@@ -204,7 +206,8 @@ enum exit_code client_call(const char *method, const char *path, const json_t *b
 {
     const char *address = getenv("KEYMETER_ADDR");
     *answer = (struct client_answer){.waits = answer->waits, .raw = answer->raw};
-    struct exchange exchange = {.easy = curl_easy_init(),
+    if (!kept) kept = curl_easy_init();
+    struct exchange exchange = {.easy = kept,
                                 .address = address && *address ? address : ADDRESS_DEFAULT,
                                 .repeatable = idempotency_key != NULL};
     if (!exchange.easy) return fail("libcurl does not start", "");
@@ -213,7 +216,7 @@ enum exit_code client_call(const char *method, const char *path, const json_t *b
     if (!code) code = set_headers(&exchange, idempotency_key);
     if (!code) code = set_body(&exchange, body);
     if (!code) code = perform(&exchange, answer);
-    curl_easy_cleanup(exchange.easy);
+    curl_easy_reset(exchange.easy);
     curl_slist_free_all(exchange.headers);
     if (exchange.body.data) explicit_bzero(exchange.body.data, exchange.body.length);
     buf_done(&exchange.body);
@@ -227,4 +230,10 @@ void client_answer_free(struct client_answer *answer)
     answer->json = NULL;
     if (answer->text.data) explicit_bzero(answer->text.data, answer->text.length);
     buf_done(&answer->text);
+}
+
+void client_done(void)
+{
+    curl_easy_cleanup(kept);
+    kept = NULL;
 }

@@ -30,6 +30,8 @@ struct client_answer {
 MUST_USE enum exit_code client_call(const char *method, const char *path, const json_t *body,
                                     const char *idempotency_key, struct client_answer *answer);
 void client_answer_free(struct client_answer *answer);
+/* Closes the connections that earlier calls left. */
+void client_done(void);
 /* Appends the text percent-encoded. */
 void client_add_escaped(struct buf *out, const char *text);
 

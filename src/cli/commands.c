@@ -84,6 +84,16 @@ static const struct field import_fields[] = {
     KEY_SETTINGS,
     END,
 };
+static const struct field import_list_fields[] = {
+    {"list", "list", FIELD_PATH, true},
+    {"algorithm", "algorithm", FIELD_TEXT, true},
+    {"hmac-key-file", "hmac_key", FIELD_FILE, false},
+    {"hmac-key-encoding", "hmac_key_encoding", FIELD_TEXT, false},
+    {"description", "description", FIELD_TEXT, false},
+    {"environment", "environment", FIELD_TEXT, false},
+    KEY_SETTINGS,
+    END,
+};
 static const struct field secret_fields[] = {
     {"deliver", "deliver", FIELD_TEXT, false},
     END,
@@ -239,6 +249,8 @@ const struct command commands[] = {
             "change what is given; obeyed by the next call"),
     COMMAND("keys", "import", "POST", "/v1/keys/import", SHOW_OBJECT, NULL, import_fields,
             "take over a key that was issued elsewhere, by its hash"),
+    COMMAND("keys", "import-list", "POST", "/v1/keys/import", SHOW_IMPORT, NULL, import_list_fields,
+            "the same for each line of a file: customer,hash,start and, if you like, a title"),
     READER("keys", "lookup", "POST", "/v1/keys/lookup", SHOW_OBJECT, NULL, no_fields,
            "which key is this? Read from standard input; not charged"),
     COMMAND("keys", "disable", "POST", "/v1/keys/%s/disable", SHOW_OBJECT, NULL, no_fields,

@@ -12,6 +12,7 @@ enum field_type {
     FIELD_FLAG,
     FIELD_JSON, /* an object or array as JSON */
     FIELD_FILE, /* the text of a file; "-": standard input */
+    FIELD_PATH, /* a file that the command itself reads, line by line; "-": standard input */
 };
 
 /* An option --name VALUE (a flag has none), and where it goes: a query parameter of a GET, else a
@@ -33,6 +34,7 @@ enum show {
     SHOW_CHAIN,      /* does it hold? */
     SHOW_DOCTOR,     /* of several calls (cli/doctor.h) */
     SHOW_COMPLETION, /* made here; no call */
+    SHOW_IMPORT,     /* a call a line (cli/import_list.h) */
     SHOW_RELAY,      /* as SHOW_OBJECT, however long the relay takes */
 };
 

@@ -82,7 +82,7 @@ static void print_bash(void)
           "  local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} offer=\n"
           "  COMPREPLY=()\n"
           "  case $before in\n"
-          "  --*-file|--body)\n"
+          "  --*-file|--list|--body)\n"
           "    compopt -o filenames 2>/dev/null\n"
           "    mapfile -t COMPREPLY < <(compgen -f -- \"$current\")\n"
           "    return ;;\n"
@@ -151,7 +151,7 @@ static void print_zsh(void)
           "_keymeter() {\n"
           "  local -a offer\n"
           "  case $words[CURRENT-1] in\n"
-          "  --*-file|--body) _files; return ;;\n"
+          "  --*-file|--list|--body) _files; return ;;\n"
           "  esac\n",
           stdout);
     print_zsh_words();
@@ -188,7 +188,7 @@ static void put_fish_option(const struct command *command, const struct field *f
 {
     const char *verb = command->words[1];
     const char *takes = field->type == FIELD_FLAG ? "" : " -x";
-    if (field->type == FIELD_FILE) takes = " -r -F";
+    if (field->type == FIELD_FILE || field->type == FIELD_PATH) takes = " -r -F";
     printf("complete -c keymeter -n '__keymeter_in %s%s%s' -l %s%s\n", command->words[0],
            verb ? " " : "", verb ? verb : "", field->option, takes);
 }

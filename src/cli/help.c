@@ -23,6 +23,7 @@ const char *help_value(const struct field *field)
     static const char *const values[] = {
         [FIELD_TEXT] = " TEXT", [FIELD_NUMBER] = " NUMBER", [FIELD_LIST] = " WORD,WORD",
         [FIELD_FLAG] = "",      [FIELD_JSON] = " JSON",     [FIELD_FILE] = " FILE",
+        [FIELD_PATH] = " FILE",
     };
     return values[field->type];
 }
@@ -36,7 +37,7 @@ static void command_line(const struct command *command, FILE *out)
 bool help_has_body(const struct command *command)
 {
     return command->method && strcmp(command->method, "GET") != 0 &&
-           strcmp(command->method, "DELETE") != 0;
+           strcmp(command->method, "DELETE") != 0 && command->show != SHOW_IMPORT;
 }
 
 static void command_whole(const struct command *command)

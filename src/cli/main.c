@@ -7,6 +7,8 @@
 #include "cli/completion.h"
 #include "cli/doctor.h"
 #include "cli/help.h"
+#include "cli/import_list.h"
+#include "cli/progress.h"
 #include "cli/request.h"
 #include "cli/show.h"
 
@@ -89,6 +91,7 @@ static enum exit_code show(const struct invocation *call, const struct client_an
         break;
     case SHOW_DOCTOR: /* main */
     case SHOW_COMPLETION:
+    case SHOW_IMPORT:
     case SHOW_CHANGES:
         break; /* show_pages */
     }
@@ -143,13 +146,18 @@ static enum exit_code ask(struct invocation *call, struct client_answer *answer)
 static enum exit_code show_pages(struct invocation *call, struct client_answer *answer)
 {
     struct show_totals totals = {0};
+    struct progress progress = {.what = "customers"};
     size_t length = call->path.length - 1; /* without the NUL */
     enum exit_code code = EXIT_CODE_OK;
     for (;;) {
+        progress_clear(&progress);
         if (call->as_json) code = show(call, answer);
         if (!call->as_json) show_changes(answer->json, &totals);
+        fflush(stdout);
+        progress.done += json_array_size(json_object_get(answer->json, "data"));
         const char *cursor = json_string_value(json_object_get(answer->json, "next_cursor"));
         if (code || !cursor) break;
+        progress_show(&progress);
         call->path.length = length;
         buf_printf(&call->path, "?cursor=");
         client_add_escaped(&call->path, cursor);
@@ -163,6 +171,18 @@ static enum exit_code show_pages(struct invocation *call, struct client_answer *
         fprintf(stderr, "%lu read, %lu differed, %lu could not be read\n", totals.read,
                 totals.changed, totals.unread);
     return !code && totals.unread ? EXIT_CODE_REFUSED : code;
+}
+
+static enum exit_code run(struct invocation *call)
+{
+    struct client_answer answer = {0};
+    enum show form = call->command->show;
+    if (form == SHOW_DOCTOR) return doctor_run(call->as_json);
+    if (form == SHOW_IMPORT) return import_list_run(call);
+    enum exit_code code = ask(call, &answer);
+    if (!code) code = form == SHOW_CHANGES ? show_pages(call, &answer) : show(call, &answer);
+    client_answer_free(&answer);
+    return code;
 }
 
 int main(int argc, char **argv)
@@ -190,15 +210,11 @@ int main(int argc, char **argv)
         return fflush(stdout) == EOF ? EXIT_CODE_LOCAL : EXIT_CODE_OK;
     }
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) return EXIT_CODE_LOCAL;
-    struct client_answer answer = {0};
     enum exit_code code = request_parse(&call, argc, argv, at);
-    bool doctor = call.command->show == SHOW_DOCTOR;
-    if (!code) code = doctor ? doctor_run(call.as_json) : ask(&call, &answer);
-    bool pages = call.command->show == SHOW_CHANGES;
-    if (!code && !doctor) code = pages ? show_pages(&call, &answer) : show(&call, &answer);
-    client_answer_free(&answer);
+    if (!code) code = run(&call);
     json_decref(call.body);
     buf_done(&call.path);
+    client_done();
     curl_global_cleanup();
     return fflush(stdout) == EOF ? EXIT_CODE_LOCAL : code;
 }

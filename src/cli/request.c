@@ -72,6 +72,7 @@ static json_t *value_of(const struct field *field, const char *text)
     struct buf content = {.limit = FILE_MAX};
     switch (field->type) {
     case FIELD_TEXT:
+    case FIELD_PATH:
         return json_string(text);
     case FIELD_LIST:
         return list_of(text);
@@ -107,6 +108,7 @@ static bool set_member(json_t *body, const char *member, json_t *value)
 
 static const char *const wrong_value[] = {
     [FIELD_TEXT] = "not UTF-8: --",
+    [FIELD_PATH] = "not UTF-8: --",
     [FIELD_NUMBER] = "no whole number: --",
     [FIELD_LIST] = "not UTF-8: --",
     [FIELD_FLAG] = "no flag: --",
@@ -157,11 +159,11 @@ static enum exit_code take_body(struct invocation *call, const char *path)
 static enum exit_code take_option(struct invocation *call, const char *option, const char *value)
 {
     if (!value) return usage_error("a value is missing after --", option);
-    if (strcmp(option, "idempotency-key") == 0 && call->body) {
+    if (strcmp(option, "idempotency-key") == 0 && help_has_body(call->command)) {
         call->idempotency_key = value;
         return EXIT_CODE_OK;
     }
-    if (strcmp(option, "body") == 0 && call->body) return take_body(call, value);
+    if (strcmp(option, "body") == 0 && help_has_body(call->command)) return take_body(call, value);
     if (strcmp(option, "key-file") == 0 && call->command->reads_secret) {
         call->key_file = value;
         return EXIT_CODE_OK;

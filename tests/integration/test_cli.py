@@ -1,8 +1,10 @@
 """The `keymeter` client against a running daemon: output, exit codes, and no secret in argv."""
 
+import contextlib
 import hashlib
 import json
 import os
+import pty
 import re
 import secrets
 import socket
@@ -235,6 +237,65 @@ def test_a_key_of_another_system_is_taken_over(client):
     assert client.run("verify", stdin=text).stdout == "VALID\n"
 
 
+def a_customer(client):
+    """Of a tier with room for several keys."""
+    tier = {**json.loads(client.run("tiers", "get", "free", "--json").stdout), "slug": "roomy", "max_keys": 9}
+    assert client.run("tiers", "set", "roomy", "--body", "-", stdin=json.dumps(tier)).returncode == 0
+    return json.loads(client.run("customers", "create", "--external-id", "l-" + secrets.token_hex(6), "--email",
+                                 "l@example.com", "--tier", "roomy", "--json").stdout)["external_id"]
+
+
+def list_line(owner, text, *title):
+    return ",".join([owner, hashlib.sha256(text.encode()).hexdigest(), text[:8], *title]) + "\n"
+
+
+def test_a_list_of_keys_is_taken_over_and_may_be_sent_again(client, tmp_path):
+    owner, texts = a_customer(client), ["old_" + secrets.token_hex(20) for _ in range(3)]
+    path = tmp_path / "keys.csv"
+    path.write_text(list_line(owner, texts[0], "one, of two") + "\n" + list_line(f' "{owner}" ', texts[1]) +
+                    f"{owner},nothash,old_\n" + "too,few\n" + list_line("nobody", texts[2]))
+    command = ("keys", "import-list", "--algorithm", "sha256", "--list", str(path))
+    done = client.run(*command, "--json")
+    assert done.returncode == 2 and done.stderr.endswith("2 imported, 0 there before, 3 refused\n"), done.stderr
+    assert [json.loads(line)["title"] for line in done.stdout.splitlines()][0] == "one, of two"
+    assert re.findall(r"(?m)^line (\d+)", done.stderr) == ["4", "5", "6"]
+    assert "must be 32 bytes" in done.stderr and "between commas" in done.stderr
+    for text in texts[:2]:
+        assert client.run("verify", stdin=text).stdout == "VALID\n"
+    again = client.run(*command[:-1], "-", stdin=path.read_text())
+    assert again.stderr.endswith("0 imported, 2 there before, 3 refused\n")
+
+
+def test_a_list_ends_where_no_line_could_be_taken(client, tmp_path):
+    path = tmp_path / "keys.csv"
+    path.write_text(list_line("somebody", "a") * 3)
+    command = ("keys", "import-list", "--algorithm", "sha256", "--list", str(path))
+    refused = client.run(*command, token="kmt_" + "0" * 60)
+    assert refused.returncode == 4 and "ended at line 1" in refused.stderr, refused.stderr
+    alone = client.run(*command, address="http://127.0.0.1:1")
+    assert alone.returncode == 1 and alone.stderr.count("no answer") == 1, alone.stderr
+    assert client.run(*command[:-1], str(tmp_path / "none")).returncode == 1
+    for option in (["--idempotency-key", "x"], ["--body", str(path)]):
+        assert "no option" in client.run(*command, *option).stderr
+
+
+def test_a_terminal_is_shown_how_far_a_list_is(client, tmp_path):
+    owner, path = a_customer(client), tmp_path / "keys.csv"
+    path.write_text("".join(list_line(owner, "old_" + secrets.token_hex(20)) for _ in range(5)))
+    main, side = pty.openpty()
+    with subprocess.Popen([client.program, "keys", "import-list", "--algorithm", "sha256", "--list", path],
+                          stderr=side, env={**os.environ, "KEYMETER_ADDR": f"http://{client.daemon.api}",
+                                            "KEYMETER_TOKEN": client.daemon.info["token"]}) as process:
+        os.close(side)
+        seen = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while piece := os.read(main, 4096):
+                seen += piece
+    os.close(main)
+    assert process.returncode == 0
+    assert re.search(rb"\[#+ *\] \d of 5 lines", seen) and b"5 imported" in seen, seen
+
+
 def test_a_tier_is_shown_changed_and_set(client):
     free = client.run("tiers", "get", "free", "--json")
     changed = {**json.loads(free.stdout), "slug": "cli", "name": "From the command line"}
@@ -290,7 +351,7 @@ def test_help_of_all_of_a_word_and_of_each_command(client):
         done = client.run(word, *([verb] if verb else []), "--help")
         assert done.returncode == 0 and done.stderr == ""
         assert done.stdout.startswith(f"usage: keymeter {word} {verb}".strip())
-    assert client.run("help", "keys").stdout.count("\n  keys ") == 14
+    assert client.run("help", "keys").stdout.count("\n  keys ") == 15
     assert "--key-file FILE" in client.run("verify", "--help").stdout
     assert "--customer TEXT (needed)" in client.run("keys", "create", "--help").stdout
     assert client.run("keys", "bogus", "--help").returncode == 1
