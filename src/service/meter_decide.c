@@ -313,10 +313,12 @@ void call_counted(struct meter *meter, const struct verify_call *call)
 
 /* Whether the journal has said in this window that the secret was used, and there are so many that
  * to write each one's last use every second would be half of the fold's work. Its first use is
- * always written. */
+ * always written, and each of a replaced secret: a reminder names the networks that still use it.
+ */
 static bool use_is_told(const struct meter *meter, const struct verify_call *call)
 {
-    return meter->uses.secrets > meter->uses.many && call->secret->used_in == window_of(call) &&
+    return !call->secret->replaced && meter->uses.secrets > meter->uses.many &&
+           call->secret->used_in == window_of(call) &&
            call->secret->key->active_hour == hour_of(call);
 }
 

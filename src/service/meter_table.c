@@ -235,6 +235,7 @@ void secret_install(struct meter *meter, struct meter_secret *secret,
     secret->epoch = meter->epoch;
     secret->fresh = true;
     secret->expires_at = row->secret_expires_at;
+    secret->replaced = row->replaced;
     secret->key_generation = sources_at;
     if (!key) return;
     secret->id = row->secret_id;

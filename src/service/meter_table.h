@@ -85,10 +85,11 @@ struct meter_secret {
     int64_t expires_at;
     uint32_t epoch, key_generation, customer_generation; /* as loaded */
     uint32_t pins;                                       /* calls that point here */
-    uint32_t entry;   /* 1 + place in the batch being closed; 0: none */
-    bool fresh;       /* false: never loaded, or loaded and void */
-    bool asked_for;   /* since the trimming hand last came by */
-    uint16_t used_in; /* the window (meter_decide.c) of its last use; 0: none */
+    uint32_t entry;     /* 1 + place in the batch being closed; 0: none */
+    bool fresh : 1;     /* false: never loaded, or loaded and void */
+    bool asked_for : 1; /* since the trimming hand last came by */
+    bool replaced : 1;  /* by a rotation; it works on for a while */
+    uint16_t used_in;   /* the window (meter_decide.c) of its last use; 0: none */
 };
 
 /* A load that is wanted: the calls that wait for it. */

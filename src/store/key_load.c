@@ -87,6 +87,7 @@ static bool row_fill(const struct db_rows *rows, struct arena *arena, struct key
     row->found = true;
     row->secret_id = db_get_u64(rows, C_SECRET_ID);
     row->secret_expires_at = db_get_i64(rows, C_SECRET_EXPIRES);
+    row->replaced = row->secret_expires_at != 0;
     if (row->secret_expires_at == SECRET_END_OPEN) row->secret_expires_at = 0;
     row->key_id = db_get_u64(rows, C_KEY_ID);
     row->customer_id = db_get_u64(rows, C_CUSTOMER_ID);

@@ -20,6 +20,7 @@ struct key_load_row {
     struct import_hash imported_as;
     uint64_t secret_id, key_id, customer_id;
     int64_t secret_expires_at, key_expires_at; /* wall ms; 0: none */
+    bool replaced;                             /* the secret was, and works on for a while */
     bool live;                                 /* environment */
     bool disabled, suspended, revoked, customer_active;
     bool capped;                  /* has a monthly cap */

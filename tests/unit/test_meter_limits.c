@@ -518,6 +518,26 @@ static void of_many_secrets_last_uses_are_written_less_often(void **state)
     meter()->uses.many = many;
 }
 
+/* A reminder names the networks that still use it. */
+static void of_a_replaced_secret_each_last_use_is_written(void **state)
+{
+    (void)state;
+    enum { REPLACED = 14, OTHER = 15 };
+    unsigned many = meter()->uses.many;
+    meter()->uses.many = 1;
+    key_add(REPLACED, "endless");
+    key_add(OTHER, "endless");
+    sql("UPDATE key_secret SET expires_at = 253402300799000 WHERE id = %d", REPLACED);
+    window_begin(1000);
+    assert_int_equal(verify_until(0, REPLACED, 1), VERIFY_VALID);
+    assert_int_equal(verify_until(0, OTHER, 1), VERIFY_VALID);
+    clock_move(MINUTE_MS, 0, 0);
+    int64_t now_ms = clock_wall_ms();
+    assert_int_equal(verify_until(0, REPLACED, 1), VERIFY_VALID);
+    assert_true(last_use(REPLACED) >= now_ms);
+    meter()->uses.many = many;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +552,7 @@ int main(void)
         cmocka_unit_test(a_feed_of_many_rows_is_caught_up_with),
         cmocka_unit_test(a_call_too_many_waits_behind_nobody),
         cmocka_unit_test(of_many_secrets_last_uses_are_written_less_often),
+        cmocka_unit_test(of_a_replaced_secret_each_last_use_is_written),
         cmocka_unit_test(a_stop_that_waits_no_longer_answers_who_still_waits),
     };
     return cmocka_run_group_tests(tests, begin, meter_group_finish);
