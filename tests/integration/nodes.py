@@ -31,8 +31,14 @@ class Node(Daemon):
                  *(word for setting in settings for word in ("--set", setting))],
                 stdout=log, stderr=log, env={**os.environ, **self.cluster.environment})
         if wait:
-            wait_for(self.ready, f"{self.name} to be ready")
+            self.await_ready()
         return self
+
+    def await_ready(self):
+        try:
+            wait_for(self.ready, f"{self.name} to be ready")
+        except AssertionError as late:
+            raise AssertionError(f"{late}; its log: {self.log()[-4000:] or 'empty'}") from late
 
     def ready(self):
         assert self.process.poll() is None, self.log()[-4000:]
@@ -94,7 +100,7 @@ class Cluster:
             for node in self.nodes:
                 node.start(wait=False)
             for node in self.nodes:
-                wait_for(node.ready, f"{node.name} to be ready")
+                node.await_ready()
             return self
         except BaseException:
             self.close()
