@@ -112,7 +112,7 @@ MUST_USE enum err db_execute(struct db *db, const char *sql, const struct db_val
 struct db_rows {
     struct db *db;
     void *statement;
-    size_t columns;
+    size_t columns, count; /* of all rows */
     const struct db_value *values;
 };
 MUST_USE enum err db_query(struct db *db, const char *sql, const struct db_value *values,

@@ -262,6 +262,7 @@ enum err db_query(struct db *db, const char *sql, const struct db_value *values,
     }
     rows->statement = statement;
     rows->columns = statement->column_count;
+    rows->count = (size_t)mysql_stmt_num_rows(statement->handle);
     rows->values = statement->values;
     return ERR_OK;
 }

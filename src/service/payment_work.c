@@ -50,15 +50,17 @@ static bool gives(const struct payment_work *work)
 
 /* ---- readings ---- */
 
-/* The tier that the prices buy; NULL: none. */
+/* The tier that the prices buy; NULL: none. The work keeps its name alone: as many works wait
+ * together as the committer takes. */
 static enum err find_tier(struct db *db, struct payment_work *work,
                           const struct pay_reading *reading, const char *now, const char **slug)
 {
+    struct arena arena CLEANUP(arena_done) = {0};
     struct tier_row *tiers;
     size_t count;
     const struct tier *best = NULL;
     *slug = NULL;
-    enum err error = tier_list(db, &work->arena, &tiers, &count);
+    enum err error = tier_list(db, &arena, &tiers, &count);
     for (size_t i = 0; !error && i < count; i++) {
         const struct tier *tier = &tiers[i].tier;
         if (!pay_reading_buys(reading, tier->price_references)) continue;
@@ -66,8 +68,9 @@ static enum err find_tier(struct db *db, struct payment_work *work,
         if (!best || stays || tier_is_lower(best, tier)) best = tier;
         if (stays) break;
     }
-    if (best) *slug = best->slug;
-    return error;
+    if (!best) return error;
+    *slug = arena_copy(&work->arena, span_text(best->slug));
+    return *slug ? error : ERR_NO_MEMORY;
 }
 
 /* Paid, at a price that is in no tier: the tier stays, and an operator has to look. */

@@ -121,13 +121,13 @@ enum err tier_row_find(struct db *db, struct span slug, struct tier_row *row)
 enum err tier_list(struct db *db, struct arena *arena, struct tier_row **out, size_t *count)
 {
     struct db_rows rows;
-    struct tier_row *list = arena_alloc(arena, TIERS_MAX * sizeof *list);
-    if (!list) return ERR_NO_MEMORY;
     enum err error =
         db_query(db, "SELECT " TIER_COLUMNS " FROM tier ORDER BY slug LIMIT 64", DB_NONE, &rows);
     if (error != ERR_OK) return error;
+    struct tier_row *list = arena_alloc(arena, (rows.count + 1) * sizeof *list);
+    if (!list) error = ERR_NO_MEMORY;
     size_t n = 0;
-    while (error == ERR_OK && n < TIERS_MAX && db_next(&rows))
+    while (error == ERR_OK && n < rows.count && db_next(&rows))
         error = row_read(&rows, &list[n++]);
     db_finish(&rows);
     *out = list;
