@@ -13,23 +13,29 @@ void pace_init(struct pace *pace, size_t rate)
     pace->rate = rate < 1 ? 1 : rate > PACE_MAX ? PACE_MAX : rate;
 }
 
-static bool is_past(const struct pace *pace, size_t ahead, int64_t now_us)
+static int64_t left_us(const struct pace *pace, size_t ahead, int64_t now_us)
 {
     int64_t ended_us = pace->ended_us[(pace->next + ahead) % pace->rate];
-    return !ended_us || now_us - ended_us >= WINDOW_US;
+    int64_t wait_us = ended_us ? ended_us + WINDOW_US - now_us : 0;
+    return wait_us > 0 ? wait_us : 0;
+}
+
+int64_t pace_wait_us(const struct pace *pace, size_t calls, int64_t now_us)
+{
+    if (calls > pace->rate) calls = pace->rate;
+    size_t flying = pace->flying + calls;
+    return flying <= pace->rate ? left_us(pace, flying - 1, now_us) : -1;
 }
 
 bool pace_allows(const struct pace *pace, size_t calls, int64_t now_us)
 {
-    if (calls > pace->rate) calls = pace->rate;
-    size_t flying = pace->flying + calls;
-    return flying <= pace->rate && is_past(pace, flying - 1, now_us);
+    return pace_wait_us(pace, calls, now_us) == 0;
 }
 
 size_t pace_free(const struct pace *pace, int64_t now_us)
 {
     size_t ahead = pace->flying;
-    while (ahead < pace->rate && is_past(pace, ahead, now_us))
+    while (ahead < pace->rate && !left_us(pace, ahead, now_us))
         ahead++;
     return ahead - pace->flying;
 }

@@ -18,7 +18,9 @@ struct pace {
 void pace_init(struct pace *pace, size_t rate);
 /* Whether so many calls may begin together; more than the rate: when nothing else counts. */
 bool pace_allows(const struct pace *pace, size_t calls, int64_t now_us);
-/* How many may begin now. */
+/* How long until they may; 0: now. -1: one of those under way has to end first. */
+int64_t pace_wait_us(const struct pace *pace, size_t calls, int64_t now_us);
+/* How many may begin now; of a time to come: if none begins and none ends until then. */
 size_t pace_free(const struct pace *pace, int64_t now_us);
 /* One begins, whether it may or not, and ends. */
 void pace_begin(struct pace *pace);

@@ -1,9 +1,10 @@
-/* The reconciler. A look claims what is due (events first) on its own DB thread; each claimed
- * customer is read at the provider, and what was read is an operation of the committer
- * (service/payment_work.c). What always holds: no more readings are begun than the rate allows, nor
- * more than CONCURRENT at once; a provider that does not answer is left alone for a while; and a
- * reading that is lost with its node is begun anew by another, because its row is due again after
- * a minute. Loop thread, but for the _run functions. */
+/* The reconciler. A look claims what is due (events first) on its own DB thread, others a little
+ * ahead of the rate, so that they are there when it allows them; each claimed customer is read at
+ * the provider, and what was read is an operation of the committer (service/payment_work.c). What
+ * always holds: no more readings are begun than the rate allows, nor more than CONCURRENT at once;
+ * a provider that does not answer is left alone for a while; and a reading that is lost with its
+ * node is begun anew by another, because its row is due again after a minute. Loop thread, but for
+ * the _run functions. */
 #include "service/reconciler.h"
 
 #include "base/clock.h"
@@ -27,7 +28,10 @@ enum {
     COUNT_LOOKS = 20,  /* between two counts of what is due */
     COUNT_MAX = 10000, /* how far it is counted */
     CONCURRENT = 32,
+    APPLYING_MAX = 128, /* read, and with the committer */
     CLAIM_MAX = 256,
+    QUEUE_MAX = 128,
+    AHEAD_US = 500 * 1000, /* what may begin until then is claimed */
     CLOCK_MAX = 128,
     FAILURES_FREE = 3, /* in a row, before the provider is left alone */
     REST_MAX_S = 30,
@@ -67,11 +71,16 @@ struct reconciler {
     struct service *service;
     struct db_pool *pool;
     struct loop_timer *timer;
+    struct loop_timer *next; /* when the rate allows the first of the queue */
     struct look *look;
     struct list queue;
-    unsigned flying; /* readings and operations */
-    unsigned asking; /* readings among them */
-    bool more, stopping, stopped;
+    size_t queued;
+    unsigned flying;   /* readings and operations */
+    unsigned asking;   /* readings among them … */
+    unsigned applying; /* … and what was read */
+    bool pumping;
+    bool more; /* others than events are due, too */
+    bool stopping, stopped;
     struct pace pace;
     int64_t rest_until_us;
     unsigned failures; /* in a row */
@@ -103,12 +112,19 @@ static void stop_if_idle(struct reconciler *reconciler)
     db_pool_stop(reconciler->pool, pool_closed, reconciler);
 }
 
+/* How many others than events are to be claimed: when half of what may begin soon is gone. */
+static size_t room(const struct reconciler *reconciler)
+{
+    size_t soon = pace_free(&reconciler->pace, clock_mono_us() + AHEAD_US);
+    if (soon > QUEUE_MAX) soon = QUEUE_MAX;
+    return reconciler->queued <= soon / 2 ? soon - reconciler->queued : 0;
+}
+
 static void landed(struct reconciler *reconciler)
 {
     reconciler->flying--;
     pump(reconciler);
-    if (reconciler->more && !reconciler->look && reconciler->asking < CONCURRENT / 2)
-        look_start(reconciler);
+    if (reconciler->more && !reconciler->queued && room(reconciler)) look_start(reconciler);
     stop_if_idle(reconciler);
 }
 
@@ -148,6 +164,7 @@ static void reading_end(struct reading *reading, enum err error)
 static void work_finished(struct operation *operation, enum err error)
 {
     struct payment_work *work = CONTAINER_OF(operation, struct payment_work, operation);
+    operation->service->reconciler->applying--;
     reading_end(work->context, error);
 }
 
@@ -221,7 +238,12 @@ static void read_done(struct payment_ask *ask, enum payment_result result)
     }
     bool nothing = !answered && work->dry;
     enum err error = nothing ? ERR_NOT_FOUND : operation_submit(&work->operation);
-    if (error) reading_end(reading, error);
+    if (error) {
+        reading_end(reading, error);
+    } else {
+        reconciler->applying++;
+        pump(reconciler);
+    }
 }
 
 static void reading_start(struct reading *reading)
@@ -241,12 +263,16 @@ static void reading_start(struct reading *reading)
         read_done(&reading->ask, PAYMENT_UNKNOWN);
 }
 
-static bool may_read(const struct reconciler *reconciler, unsigned calls)
+/* When it does not, what ends is what goes on; where only the rate forbids, the time. */
+static bool may_read(struct reconciler *reconciler, unsigned calls)
 {
     int64_t now_us = clock_mono_us();
-    return !reconciler->stopping && !reconciler->service->draining &&
-           pace_allows(&reconciler->pace, calls, now_us) && reconciler->asking < CONCURRENT &&
-           now_us >= reconciler->rest_until_us;
+    if (reconciler->stopping || reconciler->service->draining || reconciler->asking >= CONCURRENT ||
+        reconciler->applying >= APPLYING_MAX || now_us < reconciler->rest_until_us)
+        return false;
+    int64_t wait_us = pace_wait_us(&reconciler->pace, calls, now_us);
+    if (wait_us > 0) loop_timer_start(reconciler->next, (uint64_t)wait_us / 1000 + 1, 0);
+    return wait_us == 0;
 }
 
 static void queue_drop(struct reconciler *reconciler)
@@ -254,23 +280,29 @@ static void queue_drop(struct reconciler *reconciler)
     struct list *link;
     while ((link = list_shift(&reconciler->queue))) {
         struct reading *reading = CONTAINER_OF(link, struct reading, link);
+        reconciler->queued--;
         reconciler->flying++;
         if (reading->page) reading->page->unread[reading->at] = true;
         reading_end(reading, ERR_NOT_FOUND);
     }
 }
 
+/* Not again inside itself, by a reading that ends as it begins: the outer one goes on. */
 static void pump(struct reconciler *reconciler)
 {
+    if (reconciler->pumping) return;
+    reconciler->pumping = true;
     while (!list_empty(&reconciler->queue)) {
         struct reading *reading = CONTAINER_OF(reconciler->queue.next, struct reading, link);
         unsigned calls = calls_of(&reading->work->due);
-        if (!may_read(reconciler, calls)) return;
+        if (!may_read(reconciler, calls)) break;
         list_remove(&reading->link);
+        reconciler->queued--;
         for (; calls; calls--)
             pace_begin(&reconciler->pace);
         reading_start(reading);
     }
+    reconciler->pumping = false;
 }
 
 /* ---- what is to be read ---- */
@@ -305,6 +337,7 @@ static void queue_insert(struct reconciler *reconciler, struct reading *reading)
         for (at = head->next; at != head && is_event(at);)
             at = at->next;
     list_append(at, &reading->link);
+    reconciler->queued++;
 }
 
 /* NULL: no memory; the row is due again in a minute. */
@@ -372,7 +405,8 @@ static void look_done(struct db_job *job, enum err error)
     struct look *look = CONTAINER_OF(job, struct look, job);
     struct reconciler *reconciler = look->reconciler;
     reconciler->look = NULL;
-    if (look->limit || error) reconciler->more = !error && look->count == look->limit;
+    bool full = !error && look->limit && look->count == look->limit;
+    if (full || error || (look->limit && !look->events)) reconciler->more = full;
     if (!error && look->with_counts) {
         int64_t late_ms = look->oldest_at ? clock_wall_ms() - look->oldest_at : 0;
         reconciler->stats.due = look->due_now;
@@ -395,15 +429,17 @@ static void look_done(struct db_job *job, enum err error)
     stop_if_idle(reconciler);
 }
 
-/* Only what can be read soon is claimed: *events when others wait, who let events alone by. */
+/* Only what can be read soon is claimed: *events when enough wait, who let events alone by. */
 static size_t claim_limit(const struct reconciler *reconciler, bool *events)
 {
     const struct list *queue = &reconciler->queue;
-    *events = !list_empty(queue);
+    size_t may = room(reconciler);
+    *events = !may;
     if (reconciler->service->settings->payment.provider == PAYMENT_PROVIDER_NONE ||
-        clock_mono_us() < reconciler->rest_until_us || (*events && is_event(queue->next)))
+        clock_mono_us() < reconciler->rest_until_us ||
+        (!list_empty(queue) && is_event(queue->next)))
         return 0;
-    size_t may = *events ? reconciler->pace.rate : pace_free(&reconciler->pace, clock_mono_us());
+    if (*events && !list_empty(queue)) may = reconciler->pace.rate;
     return may < CLAIM_MAX ? may : CLAIM_MAX;
 }
 
@@ -430,7 +466,13 @@ static void on_tick(void *context)
 {
     struct reconciler *reconciler = context;
     pump(reconciler);
-    if (reconciler->ticks++ % LOOK_TICKS == 0 || reconciler->more) look_start(reconciler);
+    bool looks = reconciler->ticks++ % LOOK_TICKS == 0;
+    if (looks || (reconciler->more && room(reconciler))) look_start(reconciler);
+}
+
+static void on_next(void *context)
+{
+    pump(context);
 }
 
 void reconciler_wake(struct reconciler *reconciler)
@@ -530,9 +572,11 @@ enum err reconciler_new(struct reconciler **out, struct service *service)
     pace_init(&reconciler->pace, service->settings->payment.reads_per_second);
     list_init(&reconciler->queue);
     enum err error = loop_timer_new(&reconciler->timer, service->loop, on_tick, reconciler);
+    if (!error) error = loop_timer_new(&reconciler->next, service->loop, on_next, reconciler);
     if (!error) error = db_pool_new(&reconciler->pool, service->loop, &pool);
     if (error) {
         loop_timer_free(&reconciler->timer);
+        loop_timer_free(&reconciler->next);
         free(reconciler);
         return error;
     }
@@ -547,6 +591,7 @@ void reconciler_stop(struct reconciler *reconciler, void (*closed)(void *context
     reconciler->closed_context = context;
     reconciler->stopping = true;
     loop_timer_free(&reconciler->timer);
+    loop_timer_free(&reconciler->next);
     queue_drop(reconciler);
     stop_if_idle(reconciler);
 }

@@ -88,6 +88,25 @@ static void those_free_are_counted(void **state)
     assert_int_equal(pace_free(&pace, 2 * SECOND_US), 3);
 }
 
+/* Who waits as it says begins as early as one who looks all the time. */
+static void the_wait_is_exact(void **state)
+{
+    (void)state;
+    pace_init(&pace, 2);
+    assert_int_equal(pace_wait_us(&pace, 1, 1), 0);
+    pace_begin(&pace);
+    pace_begin(&pace);
+    assert_int_equal(pace_wait_us(&pace, 1, 50), -1); /* first one has to end */
+    pace_end(&pace, 100);
+    int64_t wait_us = pace_wait_us(&pace, 1, 200);
+    assert_true(wait_us > SECOND_US - 100);
+    assert_false(pace_allows(&pace, 1, 200 + wait_us - 1));
+    assert_true(pace_allows(&pace, 1, 200 + wait_us));
+    assert_int_equal(pace_free(&pace, 200 + wait_us - 1), 0);
+    assert_int_equal(pace_free(&pace, 200 + wait_us), 1);
+    assert_int_equal(pace_wait_us(&pace, 2, 200 + wait_us), -1); /* the other is under way */
+}
+
 /* A reading that asks several things begins when there is room for all of them. */
 static void several_begin_together(void **state)
 {
@@ -108,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_second_has_more),
         cmocka_unit_test(those_free_are_counted),
+        cmocka_unit_test(the_wait_is_exact),
         cmocka_unit_test(several_begin_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
