@@ -73,6 +73,9 @@ static void put_verbs(const char *word)
             printf(" %s", commands[i].words[1]);
 }
 
+/* Where a command may stand. */
+#define ALONE "--help --version"
+
 /* ---- bash ---- */
 
 static void print_bash(void)
@@ -91,7 +94,8 @@ static void print_bash(void)
           "    offer='",
           stdout);
     put_words();
-    fputs("'\n  elif ((COMP_CWORD == 2)) && [[ $current != -* ]]; then\n"
+    fputs("'\n    if [[ $current == -* ]]; then offer='" ALONE "'; fi\n"
+          "  elif ((COMP_CWORD == 2)) && [[ $current != -* ]]; then\n"
           "    case ${COMP_WORDS[1]} in\n",
           stdout);
     for (size_t i = 0; i < command_count; i++) {
@@ -132,7 +136,8 @@ static void print_zsh_words(void)
 {
     fputs("  if ((CURRENT == 2)); then\n    offer=(", stdout);
     put_words();
-    fputs(" )\n  elif ((CURRENT == 3)) && [[ $words[3] != -* ]]; then\n    case $words[2] in\n",
+    fputs(" )\n    if [[ $words[2] == -* ]]; then offer=( " ALONE " ); fi\n"
+          "  elif ((CURRENT == 3)) && [[ $words[3] != -* ]]; then\n    case $words[2] in\n",
           stdout);
     for (size_t i = 0; i < command_count; i++) {
         if (!commands[i].words[1]) continue;
@@ -219,6 +224,9 @@ static void print_fish(void)
         each_option(command, put_fish_option);
     }
     fish_line("", "help", NULL);
+    fputs("complete -c keymeter -n __keymeter_at -l help\n"
+          "complete -c keymeter -n __keymeter_at -l version\n",
+          stdout);
 }
 
 void completion_print(const char *shell)

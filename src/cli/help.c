@@ -70,7 +70,8 @@ void help_verbs(const char *word, FILE *out)
 {
     bool all = !word_exists(word);
     fputs("usage: keymeter COMMAND [ID] [--OPTION VALUE ...] [--json]\n"
-          "       keymeter COMMAND --help\n\n",
+          "       keymeter COMMAND --help\n"
+          "       keymeter --version\n\n",
           out);
     for (size_t i = 0; i < command_count; i++)
         if (all || strcmp(word, commands[i].words[0]) == 0) command_line(&commands[i], out);

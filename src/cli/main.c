@@ -192,6 +192,10 @@ int main(int argc, char **argv)
 #ifndef __SANITIZE_ADDRESS__   /* its leak check attaches to the process */
     prctl(PR_SET_DUMPABLE, 0); /* a core would hold the token */
 #endif
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        puts("keymeter " KEYMETER_VERSION);
+        return fflush(stdout) == EOF ? EXIT_CODE_LOCAL : EXIT_CODE_OK;
+    }
     if (help_wanted(argc, argv)) {
         enum exit_code helped = help_print(argc, argv);
         return fflush(stdout) == EOF ? EXIT_CODE_LOCAL : helped;

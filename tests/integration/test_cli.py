@@ -53,7 +53,18 @@ def test_an_id_is_what_it_is(client):
     assert client.run("customers", "delete", "..").returncode == 0
 
 
-@pytest.mark.parametrize("program, words", [("keymeter", "help"), ("keymeterd", "--help"), ("keymeterd", "--version")])
+@pytest.mark.parametrize("program", ["keymeter", "keymeterd"])
+def test_the_version_is_that_of_the_project(source_directory, build_directory, program):
+    version = re.search(r"(?m)^project\(keymeter VERSION ([\d.]+)", (source_directory / "CMakeLists.txt").read_text())[1]
+    done = subprocess.run([build_directory / program, "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{program} {version}\n", "")
+    assert f"\n  version: {version}\n" in (source_directory / "docs" / "openapi.yaml").read_text()
+    told = subprocess.run([build_directory / program, "--help"], capture_output=True, text=True, check=True).stdout
+    assert "--version" in told
+
+
+@pytest.mark.parametrize("program, words", [("keymeter", "help"), ("keymeter", "--version"), ("keymeterd", "--help"),
+                                            ("keymeterd", "--version")])
 def test_help_that_cannot_be_printed_is_an_error(build_directory, program, words):
     with open("/dev/full", "w") as full:
         assert subprocess.run([build_directory / program, words], stdout=full, check=False).returncode == 1

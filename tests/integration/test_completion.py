@@ -50,6 +50,8 @@ def test_words_verbs_options_and_files(scripts, shell, offers):
     need(shell)
     assert offers(scripts, "ke") == ["keys"]
     assert {"customers", "usage", "audit", "verify", "help"} <= set(offers(scripts, ""))
+    assert sorted(offers(scripts, "--")) == ["--help", "--version"]
+    assert "--version" not in offers(scripts, "keys", "list", "--")
     assert sorted(offers(scripts, "keys", "re")) == ["regenerate", "resend-claim", "revoke"]
     assert offers(scripts, "keys", "rotate", "key_1", "--gr") == ["--grace-seconds"]
     assert "--tier" in offers(scripts, "keys", "list", "--")
