@@ -54,6 +54,12 @@ static bool is_recent(int64_t since_us, int64_t late_us)
     return since_us && clock_mono_us() - since_us < late_us;
 }
 
+/* The first comes some time behind the node's joining, and is not late before it could be. */
+static bool is_regular(int64_t since_us, int64_t joined_us, int64_t late_us)
+{
+    return is_recent(since_us > joined_us ? since_us : joined_us, late_us);
+}
+
 static void checks_write(struct buf *out, const struct service *service)
 {
     struct meter_stats stats = {0};
@@ -62,12 +68,14 @@ static void checks_write(struct buf *out, const struct service *service)
     json_open(out, "checks", '[');
     check_write(out, "database", meter && !meter_is_stalled(meter) && stats.feed_us, stats.feed_us);
     check_write(out, "node", stats.serving, stats.joined_us);
-    check_write(out, "heartbeat", is_recent(stats.heartbeat_us, BEAT_LATE_US), stats.heartbeat_us);
+    check_write(out, "heartbeat", is_regular(stats.heartbeat_us, stats.joined_us, BEAT_LATE_US),
+                stats.heartbeat_us);
     check_write(out, "feed", is_recent(stats.feed_us, FEED_LATE_US), stats.feed_us);
     check_write(out, "journal", stats.serving && !stats.uncertain, stats.insert_us);
-    check_write(out, "fold", is_recent(stats.fold_us, FOLD_LATE_US), stats.fold_us);
+    check_write(out, "fold", is_regular(stats.fold_us, stats.joined_us, FOLD_LATE_US),
+                stats.fold_us);
     int64_t tokens_us = token_cache_loaded_us(service->tokens);
-    check_write(out, "tokens", tokens_us != 0, tokens_us);
+    check_write(out, "tokens", tokens_us || token_cache_is_loading(service->tokens), tokens_us);
     json_close(out, ']');
 }
 

@@ -10,13 +10,22 @@
 
 enum state { STATE_OK, STATE_WARNING, STATE_FAILING };
 
-enum { CLOCK_LATE_MS = 1000, SILENT_MS = 5000, LATE_S = 60, WARN_PERCENT = 10, FAIL_PERCENT = 2 };
+enum {
+    CLOCK_LATE_MS = 1000,
+    SILENT_MS = 5000,
+    SETTLED_S = 20, /* behind a start: nodes that are gone have been fenced */
+    LATE_S = 60,
+    WARN_PERCENT = 10,
+    FAIL_PERCENT = 2,
+    LONG_AGO_S = INT32_MAX,
+};
 
 static const char *const state_words[] = {"ok", "warning", "failing"};
 
 struct doctor {
     json_t *checks; /* of {name, state, finding, advice} */
     bool wrong;
+    double up_s; /* since the node joined */
 };
 
 static void find(struct doctor *doctor, const char *name, enum state state, const char *advice,
@@ -67,10 +76,15 @@ static void judge_ready(struct doctor *doctor, const json_t *answer)
     {
         const char *name = json_string_value(json_object_get(check, "name"));
         const char *state = json_string_value(json_object_get(check, "state"));
-        double age = json_number_value(json_object_get(check, "age_seconds"));
+        const json_t *age = json_object_get(check, "age_seconds");
         if (!name || !state) continue;
         enum state judged = strcmp(state, "ok") == 0 ? STATE_OK : STATE_FAILING;
-        find(doctor, name, judged, advice_of(name), "newest success %.1f s ago", age);
+        if (strcmp(name, "node") == 0 && json_is_number(age)) doctor->up_s = json_number_value(age);
+        if (json_is_number(age))
+            find(doctor, name, judged, advice_of(name), "newest success %.1f s ago",
+                 json_number_value(age));
+        else
+            find(doctor, name, judged, advice_of(name), "no success yet");
     }
 }
 
@@ -98,7 +112,9 @@ static void judge_metrics(struct doctor *doctor, const char *text)
     double read = metric(text, "keymeter_payment_readings_total{result=\"answered\"}", 0);
     double unread = metric(text, "keymeter_payment_readings_total{result=\"failed\"}", 0);
     double late = metric(text, "keymeter_payment_readings_late_seconds", 0);
-    find(doctor, "payment readings", unread > read || late > LATE_S ? STATE_FAILING : STATE_OK,
+    /* What came due while no daemon ran is not the daemon's delay. */
+    bool behind = late > LATE_S && doctor->up_s > LATE_S;
+    find(doctor, "payment readings", unread > read || behind ? STATE_FAILING : STATE_OK,
          "Look at the provider's status and at payment.secret_file; `keymeter payments reconcile "
          "--dry-run` tells who cannot be read.",
          "since the start %.0f answered, %.0f failed; the first is %.0f s late", read, unread,
@@ -149,7 +165,8 @@ static void judge_nodes(struct doctor *doctor, const json_t *answer)
     {
         const char *name = json_string_value(json_object_get(node, "name"));
         long long silent = json_integer_value(json_object_get(node, "silent_ms"));
-        find(doctor, "nodes", silent > SILENT_MS ? STATE_FAILING : STATE_OK,
+        enum state lost = doctor->up_s > SETTLED_S ? STATE_FAILING : STATE_WARNING;
+        find(doctor, "nodes", silent > SILENT_MS ? lost : STATE_OK,
              "Is that daemon running? Others fence it after 15 s and take over what it held.",
              "%s heard %.1f s ago", name ? name : "?", silent > 0 ? (double)silent / 1000 : 0.0);
     }
@@ -253,7 +270,7 @@ static void show(const json_t *checks)
 
 enum exit_code doctor_run(bool as_json)
 {
-    struct doctor doctor = {.checks = json_array()};
+    struct doctor doctor = {.checks = json_array(), .up_s = LONG_AGO_S};
     enum exit_code code = look(&doctor);
     if (as_json) {
         json_t *whole = json_pack("{s:b, s:O}", "healthy", !doctor.wrong, "checks", doctor.checks);

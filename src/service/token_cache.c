@@ -133,6 +133,11 @@ int64_t token_cache_loaded_us(const struct token_cache *cache)
     return cache->loaded_us;
 }
 
+bool token_cache_is_loading(const struct token_cache *cache)
+{
+    return cache->loading;
+}
+
 uint64_t token_cache_generation(const struct token_cache *cache)
 {
     return cache->generation;

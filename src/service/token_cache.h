@@ -44,6 +44,7 @@ bool token_cache_changed_since(const struct token_cache *cache, uint64_t since, 
 /* How many are held, and when all were last read (clock_mono_us; 0: not since all were dropped). */
 unsigned token_cache_count(const struct token_cache *cache);
 int64_t token_cache_loaded_us(const struct token_cache *cache);
+bool token_cache_is_loading(const struct token_cache *cache);
 /* Drops everything (a database connection was lost). */
 void token_cache_clear(struct token_cache *cache);
 

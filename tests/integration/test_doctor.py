@@ -8,6 +8,9 @@ import threading
 
 import pytest
 
+from daemon import wait_for
+from nodes import Cluster
+
 SOUND = {"schema": {"applied": 9, "newest": 9, "fault": None}, "clock": {"database_ahead_ms": 3},
          "nodes": [{"name": "a", "silent_ms": 400}], "mail": {"transport": "smtps", "dead": 0},
          "payment": {"provider": "stripe", "webhooks": True},
@@ -57,6 +60,28 @@ def test_a_running_installation_is_sound(build_directory, daemon):
     assert shown["healthy"] is True and len(shown["checks"]) >= len(names)
 
 
+def test_nothing_is_judged_before_it_could_be(build_directory):
+    """Right after a start the first fold is still to come, and a read may wait for its connection."""
+    with Cluster(build_directory, "one") as cluster:
+        node, database = cluster.nodes[0], cluster.database
+        assert node.stop() == 0
+        with database.locked("LOCK TABLES quota_due WRITE"):  # which a fold reads
+            node.start()
+            checks = {c["name"]: c for c in node.call("GET", "/readyz?verbose", token="").json["checks"]}
+            assert (checks["fold"]["state"], checks["fold"]["age_seconds"]) == ("ok", None)
+            done = ask(build_directory, f"http://{node.api}", token=node.info["token"])
+            assert done.returncode == 0 and "no success yet" in done.stdout, done.stdout
+        with database.locked("LOCK TABLES schema_migration WRITE"):  # which a diagnosis reads first
+            asked = subprocess.Popen([build_directory / "keymeter", "doctor"], stdout=subprocess.PIPE, text=True,
+                                     env={**os.environ, "KEYMETER_ADDR": f"http://{node.api}",
+                                          "KEYMETER_TOKEN": node.info["token"]})
+            wait_for(lambda: database.value("SELECT COUNT(*) FROM information_schema.processlist WHERE"
+                                            " info LIKE '%schema_migration%' AND time_ms > 1500"
+                                            " AND id <> CONNECTION_ID()") == "1", "a read that waits")
+        shown = asked.communicate(timeout=30)[0]
+        assert asked.returncode == 0 and "the database's clock is 0 ms ahead" in shown, shown
+
+
 def test_a_wrong_token_is_4_and_no_daemon_is_1(build_directory, daemon):
     refused = ask(build_directory, f"http://{daemon.api}")
     assert refused.returncode == 4 and "scope read" in refused.stdout
@@ -90,6 +115,19 @@ def test_nodes(build_directory, api, nodes, finding):
     api["/v1/diagnosis"] = (200, json.dumps({**SOUND, "nodes": nodes}))
     done = ask(build_directory, api["address"])
     assert done.returncode == 1 and finding in done.stdout
+
+
+def test_what_others_left_is_no_failure_of_a_daemon_that_just_began(build_directory, api):
+    checks = [{"name": "node", "state": "ok", "age_seconds": 3}]
+    api["/readyz"] = (200, json.dumps({"status": "ready", "checks": checks}))
+    api["/metrics"] = (200, "keymeter_payment_readings_late_seconds 3600\n")
+    api["/v1/diagnosis"] = (200, json.dumps({**SOUND, "nodes": [{"name": "b", "silent_ms": 9000}]}))
+    done = ask(build_directory, api["address"])
+    assert done.returncode == 0 and "\nwarning  nodes" in done.stdout and "3600 s late" in done.stdout, done.stdout
+    checks[0]["age_seconds"] = 90
+    api["/readyz"] = (200, json.dumps({"status": "ready", "checks": checks}))
+    done = ask(build_directory, api["address"])
+    assert done.returncode == 1 and "\nfailing  nodes" in done.stdout and "\nfailing  payment readings" in done.stdout
 
 
 @pytest.mark.parametrize("part,wrong,advice", [
