@@ -96,7 +96,7 @@ class Browser:
 
 class Page:
     def __init__(self, browser, context, width, height, dark, script):
-        self.browser, self.context, self.width = browser, context, width
+        self.browser, self.context = browser, context
         self.requests, self.console, self.dialogs = [], [], []
         target = browser.call("Target.createTarget", url="about:blank", browserContextId=context,
                               width=width, height=height)["targetId"]
@@ -104,12 +104,17 @@ class Page:
         browser.pages[self.session] = self
         for domain in ("Page", "Network", "Runtime", "Log", "Accessibility"):
             self.call(f"{domain}.enable")
+        self.show_as(width, height, dark)
+        if not script:
+            self.call("Emulation.setScriptExecutionDisabled", value=True)
+
+    def show_as(self, width, height, dark):
+        """From now on, also what is shown already."""
+        self.width = width
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1,
                   mobile=width < 600)
         self.call("Emulation.setEmulatedMedia", features=[
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
-        if not script:
-            self.call("Emulation.setScriptExecutionDisabled", value=True)
 
     def call(self, method, **params):
         return self.browser.call(method, self.session, **params)
@@ -163,12 +168,13 @@ class Page:
         """What can be seen of the page, without what stands in fields."""
         return self.value("document.body ? document.body.innerText : ''")
 
-    def press(self, key):
-        """A key as from a keyboard."""
+    def press(self, key, times=1):
+        """A key as from a keyboard; of several times only the last is waited for."""
         more = {"text": "\r"} if key == "Enter" else {}
-        for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key,
-                      windowsVirtualKeyCode=KEYS[key], **(more if kind == "keyDown" else {}))
+        about = {"key": key, "code": key, "windowsVirtualKeyCode": KEYS[key]}
+        for left in reversed(range(times)):
+            self.browser.send("Input.dispatchKeyEvent", self.session, type="keyDown", **about, **more)
+            (self.browser.send if left else self.browser.call)("Input.dispatchKeyEvent", self.session, type="keyUp", **about)
 
     def click(self, selector):
         """With the mouse, where it is."""
@@ -179,9 +185,10 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
-    def screenshot(self, path):
+    def screenshot(self, path, highest=8000):
+        """All of the page, as far as that many pixels down."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True,
-                         clip={"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1})
+        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip={
+            "x": 0, "y": 0, "width": size["width"], "height": min(size["height"], highest), "scale": 1})
         with open(path, "wb") as file:
             file.write(base64.b64decode(shot["data"]))

@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from browser import Browser  # noqa: E402
 from daemon import Daemon  # noqa: E402
 from mariadb import Mariadb  # noqa: E402
+from npm import package_file  # noqa: E402
 
 SOURCE = Path(__file__).resolve().parents[2]
 
@@ -84,3 +85,9 @@ def browser():
         yield running
     finally:
         running.close()
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """The text of axe-core (accessibility.serious)."""
+    return package_file(SOURCE, "axe-core@4.14.1", "axe.min.js")

@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from accessibility import serious
 from test_openapi import OPERATIONS
 
 
@@ -14,7 +15,7 @@ def opened(page, daemon, fragment=""):
 
 
 @pytest.mark.parametrize("width, dark", [(1280, False), (390, True)])
-def test_every_call_is_there(browser, daemon, width, dark):
+def test_every_call_is_there(browser, daemon, axe, width, dark):
     with browser.page(width, 900, dark) as page:
         opened(page, daemon)
         assert page.value("[...document.querySelectorAll('.call')].map(e => e.id).sort()") == sorted(
@@ -23,6 +24,7 @@ def test_every_call_is_there(browser, daemon, width, dark):
         assert sorted(links) == sorted(method.upper() + path for path, method, _ in OPERATIONS)
         assert page.value("document.documentElement.scrollWidth <= innerWidth")
         assert page.console == []
+        assert serious(page, axe, colours=dark) == []
         assert all(sent["url"].startswith(f"http://{daemon.api}/") for sent in page.requests)
         folder = os.environ.get("KEYMETER_SCREENSHOTS")
         if folder:

@@ -106,6 +106,11 @@
     event.preventDefault();
   }
 
+  /* All of it is seen, also when the screen is turned. */
+  function fitSecret() {
+    for (secret.rows = 1; secret.scrollHeight > secret.clientHeight && secret.rows < 9;) secret.rows++;
+  }
+
   function showSecret(answer) {
     secret.value = answer.secret;
     fill("title", answer.title);
@@ -122,7 +127,8 @@
     forgetKey();
     addEventListener("beforeunload", guard); /* asks before it is lost; until it is copied */
     turn("shown");
-    for (secret.rows = 1; secret.scrollHeight > secret.clientHeight && secret.rows < 9;) secret.rows++;
+    fitSecret();
+    addEventListener("resize", fitSecret);
   }
 
   function showRefusal(answer) {
