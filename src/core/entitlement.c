@@ -181,12 +181,14 @@ static void unpaid(struct entitlement *entitlement, const struct pay_facts *fact
     end_set(entitlement, now_ms);
 }
 
-/* A refund ends the period that ran then; the next one that is paid counts again. */
+/* A refund ends the period that ran then; the next one that is paid counts again, not one that has
+ * merely begun: its invoice is a draft at first. */
 static bool is_refunded(struct entitlement *entitlement, const struct pay_facts *facts,
                         int64_t now_ms)
 {
     if (facts->refunded && !entitlement->refunded_at) entitlement->refunded_at = now_ms;
-    if (facts->period_start > entitlement->refunded_at) entitlement->refunded_at = 0;
+    bool next = facts->period_start > entitlement->refunded_at;
+    if (next && !facts->owes) entitlement->refunded_at = 0;
     return entitlement->refunded_at != 0;
 }
 

@@ -179,6 +179,13 @@ static const struct tale tales[] = {
       {{105, PAY_ACTIVE, "big", 100, false, true}, {105, SUSP, "big", 105}},
       {{120, PAY_ACTIVE, "big", 100, false, false}, {120, SUSP, "big", 105}},
       {{130, PAY_ACTIVE, "big", 130, false, false}, {130, ACT, "big", 0}}}},
+    {"refunded: a next period that has begun is not paid yet, and may never be",
+     &suspends,
+     {{{100, PAY_ACTIVE, "big", 100, false, false}, {105, ACT, "big", 0}},
+      {{105, PAY_ACTIVE, "big", 100, false, true}, {105, SUSP, "big", 105}},
+      {{130, PAY_ACTIVE, "big", 130, true, false}, {130, SUSP, "big", 105}},
+      {{131, PAY_PAST_DUE, "big", 130, true, false}, {131, SUSP, "big", 105}},
+      {{133, PAY_ACTIVE, "big", 130, false, false}, {133, ACT, "big", 0}}}},
 };
 
 static void the_tales(void **state)
