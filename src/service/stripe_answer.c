@@ -38,6 +38,14 @@ static bool copy(char *out, size_t size, const char *text)
     return is_word(text) && (size_t)snprintf(out, size, "%s", text) < size;
 }
 
+/* Whose a session says it is. What no external_id can be, as other software may write there, is
+ * `nobody`: a reason to take it for somebody else's, not to understand nothing of it. */
+static void client_reference_copy(char out[PAY_ID_SIZE], const json_t *session, const char *nobody)
+{
+    const char *text = text_of(session, "client_reference_id");
+    if (!copy(out, PAY_ID_SIZE, text)) snprintf(out, PAY_ID_SIZE, "%s", nobody);
+}
+
 static bool is_object(const json_t *object, const char *kind, const char *id)
 {
     const char *given = text_of(object, "object"), *own = text_of(object, "id");
@@ -130,11 +138,8 @@ static enum stripe_answer session_fill(const json_t *object, const char *id,
     if (strcmp(status, "complete") != 0 || json_is_null(subscription)) return STRIPE_ABSENT;
     if (!json_is_object(subscription)) return STRIPE_UNCLEAR;
     enum stripe_answer answer = subscription_fill(subscription, NULL, out);
-    if (answer != STRIPE_READ) return answer;
-    return copy(out->client_reference, sizeof out->client_reference,
-                text_of(object, "client_reference_id"))
-               ? STRIPE_READ
-               : STRIPE_UNCLEAR;
+    if (answer == STRIPE_READ) client_reference_copy(out->client_reference, object, " ");
+    return answer;
 }
 
 enum stripe_answer stripe_session_read(struct span body, const char *id, struct pay_reading *out)
@@ -250,13 +255,13 @@ static bool event_fill(const json_t *event, struct stripe_event *out)
         charge = id_of(object, "charge");
     else
         subscription = invoice_subscription(object);
-    if (!strcmp(kind, "checkout.session")) session = text_of(object, "id");
+    /* One that bought no subscription is not to take the place of one that did. */
+    if (!strcmp(kind, "checkout.session") && subscription) session = text_of(object, "id");
+    client_reference_copy(out->client_reference, object, "");
     return copy(out->id, sizeof out->id, text_of(event, "id")) &&
            copy(out->type, sizeof out->type, text_of(event, "type")) &&
            copy(out->subscription, sizeof out->subscription, subscription) &&
            copy(out->customer, sizeof out->customer, customer) &&
-           copy(out->client_reference, sizeof out->client_reference,
-                text_of(object, "client_reference_id")) &&
            copy(out->charge, sizeof out->charge, charge) &&
            copy(out->session, sizeof out->session, session);
 }

@@ -5,11 +5,11 @@
 
 #include "io/db.h"
 
-enum err payment_charge_ask(struct db *db, const char *provider, struct span id, int64_t now_ms)
+enum err payment_charge_ask(struct db *db, const char *provider, struct span id, int64_t read_at)
 {
     static const char sql[] = "INSERT INTO payment_charge (provider, id, read_at) VALUES (?,?,?)"
                               " ON DUPLICATE KEY UPDATE read_at = VALUES(read_at)";
-    return db_execute(db, sql, DB_VALUES(db_text(provider), db_span(id), db_i64(now_ms)), NULL);
+    return db_execute(db, sql, DB_VALUES(db_text(provider), db_span(id), db_i64(read_at)), NULL);
 }
 
 enum err payment_charge_end(struct db *db, const struct payment_due *due)

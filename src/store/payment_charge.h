@@ -1,14 +1,14 @@
-/* Charges that an event named without their customer, until the provider has said whose they are.
- * DB thread. */
+/* Charges that an event named without their customer, until the provider has said whose they are;
+ * and those that wait until another charge of their customer has been looked at. DB thread. */
 #ifndef KEYMETER_STORE_PAYMENT_CHARGE_H
 #define KEYMETER_STORE_PAYMENT_CHARGE_H
 
 #include "store/payment_read.h"
 
 /* ---- inside an operation's transaction ---- */
-/* Due at once; one that is there already is due again. */
+/* Due at read_at; one that is there already is due then again. */
 MUST_USE enum err payment_charge_ask(struct db *db, const char *provider, struct span id,
-                                     int64_t now_ms);
+                                     int64_t read_at);
 /* It is known whose it is, or that it is nobody's. ERR_NOT_FOUND: another reading was first, or one
  * began later. */
 MUST_USE enum err payment_charge_end(struct db *db, const struct payment_due *due);

@@ -38,43 +38,87 @@ enum err provider_event_insert(struct db *db, const char *provider, const char *
     return db_execute(db, sql, DB_VALUES(db_text(provider), db_text(id), db_i64(now_ms)), NULL);
 }
 
+enum { CHARGE_AGAIN_MS = 5000 }; /* of a charge that has to wait for another one */
+
+/* One charge is looked at at a time: a further one does not take its place. */
 #define ASK                                                                                        \
     " SET r.urgent = 1, r.read_at = LEAST(r.read_at, ?), r.asked = r.asked + 1,"                   \
-    " r.charge = COALESCE(?, r.charge), r.session = COALESCE(?, r.session)"
+    " r.charge = COALESCE(r.charge, ?), r.session = COALESCE(?, r.session)"
+#define PAYING    "payment_read r JOIN entitlement e ON e.customer_id = r.customer_id"
+#define REFERENCE " WHERE e.provider = ? AND e.resolved_reference = ?"
+#define CUSTOMER  " WHERE e.provider = ? AND r.provider_customer = ?"
+#define NAMED                                                                                      \
+    "customer c JOIN entitlement e ON e.customer_id = c.id JOIN payment_read r"                    \
+    " ON r.customer_id = c.id"
+#define EXTERNAL " WHERE e.provider = ? AND c.external_id = ?"
+#define BUSY     " AND r.charge <> ? LIMIT 1"
 
-static enum err ask_one(struct db *db, const char *sql, const char *provider, struct span value,
-                        const struct payment_subject *subject, int64_t now_ms, uint64_t *found)
+/* One way to find those that an event is about. */
+struct way {
+    const char *ask;
+    const char *busy; /* one of them with another charge that waits */
+    struct span name;
+    bool takes_session;
+};
+
+struct asking {
+    const char *provider;
+    const struct payment_subject *subject;
+    int64_t now_ms;
+    uint64_t found;
+    bool busy;
+};
+
+static enum err look_busy(struct db *db, const struct way *way, struct asking *asking)
+{
+    struct db_rows rows;
+    enum err error = db_query(
+        db, way->busy,
+        DB_VALUES(db_text(asking->provider), db_span(way->name), db_span(asking->subject->charge)),
+        &rows);
+    if (error || !db_next(&rows)) return error;
+    db_finish(&rows);
+    asking->busy = true;
+    return ERR_OK;
+}
+
+static enum err ask_one(struct db *db, const struct way *way, struct asking *asking)
 {
     uint64_t changed = 0;
-    if (!value.length) return ERR_OK;
+    const struct payment_subject *subject = asking->subject;
+    if (!way->name.length) return ERR_OK;
+    bool with_session = way->takes_session && subject->session.length;
     struct db_value charge = subject->charge.length ? db_span(subject->charge) : db_null();
-    struct db_value session = subject->session.length ? db_span(subject->session) : db_null();
-    enum err error = db_execute(
-        db, sql, DB_VALUES(db_i64(now_ms), charge, session, db_text(provider), db_span(value)),
-        &changed);
-    *found += changed;
-    return error;
+    struct db_value session = with_session ? db_span(subject->session) : db_null();
+    enum err error = db_execute(db, way->ask,
+                                DB_VALUES(db_i64(asking->now_ms), charge, session,
+                                          db_text(asking->provider), db_span(way->name)),
+                                &changed);
+    asking->found += changed;
+    return error || !changed || !subject->charge.length ? error : look_busy(db, way, asking);
 }
 
 enum err payment_read_ask(struct db *db, const char *provider,
                           const struct payment_subject *subject, int64_t now_ms, uint64_t *found)
 {
-    static const char by_reference[] =
-        "UPDATE payment_read r JOIN entitlement e ON e.customer_id = r.customer_id" ASK
-        " WHERE e.provider = ? AND e.resolved_reference = ?";
-    static const char by_customer[] =
-        "UPDATE payment_read r JOIN entitlement e ON e.customer_id = r.customer_id" ASK
-        " WHERE e.provider = ? AND r.provider_customer = ?";
-    static const char by_external[] = "UPDATE customer c JOIN entitlement e ON e.customer_id = c.id"
-                                      " JOIN payment_read r ON r.customer_id = c.id" ASK
-                                      " WHERE e.provider = ? AND c.external_id = ?";
-    *found = 0;
-    enum err error =
-        ask_one(db, by_reference, provider, subject->reference, subject, now_ms, found);
-    if (!error && !*found)
-        error = ask_one(db, by_customer, provider, subject->customer, subject, now_ms, found);
-    if (!error && !*found)
-        error = ask_one(db, by_external, provider, subject->external_id, subject, now_ms, found);
+    /* A session is for whom it says it is, and not for others that the same one pays for. */
+    const struct way by_reference = {"UPDATE " PAYING ASK REFERENCE,
+                                     "SELECT 1 FROM " PAYING REFERENCE BUSY, subject->reference,
+                                     false};
+    const struct way by_customer = {"UPDATE " PAYING ASK CUSTOMER,
+                                    "SELECT 1 FROM " PAYING CUSTOMER BUSY, subject->customer,
+                                    false};
+    const struct way by_external = {"UPDATE " NAMED ASK EXTERNAL,
+                                    "SELECT 1 FROM " NAMED EXTERNAL BUSY, subject->external_id,
+                                    true};
+    struct asking asking = {.provider = provider, .subject = subject, .now_ms = now_ms};
+    enum err error = ask_one(db, &by_reference, &asking);
+    if (!error && !asking.found) error = ask_one(db, &by_customer, &asking);
+    if (!error && (!asking.found || subject->session.length))
+        error = ask_one(db, &by_external, &asking);
+    if (!error && asking.busy)
+        error = payment_charge_ask(db, provider, subject->charge, now_ms + CHARGE_AGAIN_MS);
+    *found = asking.found;
     return error;
 }
 

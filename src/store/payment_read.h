@@ -39,9 +39,10 @@ struct payment_subject {
     struct span customer;  /* the provider's */
     struct span external_id;
     struct span charge;  /* that was taken back; to be looked at */
-    struct span session; /* that is complete; to be looked at */
+    struct span session; /* that is complete; to be looked at for that external_id */
 };
-/* Those are due at once. *found: how many rows were. */
+/* Those are due at once. *found: how many rows were. A charge that another one stands before waits
+ * as one whose customer is not known (store/payment_charge.h). */
 MUST_USE enum err payment_read_ask(struct db *db, const char *provider,
                                    const struct payment_subject *subject, int64_t now_ms,
                                    uint64_t *found);

@@ -144,6 +144,11 @@ def test_bought_before_the_old_one_has_ended_it_waits_for_that(paid, stripe):
     session, _ = buys(stripe, paid.must("GET", path)["external_id"])
     tell(paid, stripe, "checkout.session.completed", session)
     stays(paid, path, stripe, sub, tier="pro", payment_reference=sub["id"])
+    # What is bought once takes its place as little as what the same payer buys for somebody else.
+    tell(paid, stripe, "checkout.session.completed", {**session, "id": "cs_test_once", "mode": "payment", "subscription": None})
+    neighbour, _ = buys(stripe, "neighbour-" + secrets.token_hex(4), customer=sub["customer"])
+    tell(paid, stripe, "checkout.session.completed", neighbour)
+    stays(paid, path, stripe, sub, tier="pro", payment_reference=sub["id"])
     stripe.change(sub, "canceled", invoice="paid")
     tell(paid, stripe, "customer.subscription.deleted", sub)
     becomes(paid, path, tier="enterprise", payment_reference=session["id"], status="active")

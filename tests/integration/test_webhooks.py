@@ -98,6 +98,23 @@ def test_a_status_acts_on_the_next_verify(paid, stripe):
     assert paid.gate_until(secret).status == 200
 
 
+def test_of_two_charges_told_at_once_each_is_looked_at(paid, stripe):
+    path, _, sub = customer(paid, stripe)
+    settled(stripe, sub)
+    stripe.fault = 500  # so that neither can be looked at before the other has come
+    try:
+        for charge in (stripe.charge(sub), stripe.charge(sub, for_invoice=False)):
+            charge["refunded"] = True
+            tell(paid, stripe, "charge.refunded", charge)
+        number = claims.sql(paid, f"SELECT customer_id FROM entitlement WHERE resolved_reference = '{sub['id']}'")[0][0]
+        failed = f"SELECT COUNT(*) FROM payment_read WHERE customer_id = {number} AND failures > 0"
+        wait_for(lambda: claims.sql(paid, failed) == [["1"]], "a failure")
+    finally:
+        stripe.fault = None
+    becomes(paid, path, status="suspended")
+    wait_for(lambda: claims.sql(paid, "SELECT COUNT(*) FROM payment_charge") == [["0"]], "the other one")
+
+
 def test_upgrade_and_downgrade_fit_the_keys(paid, stripe):
     path, secret, sub = customer(paid, stripe, "price_enterprise", "enterprise")
     number = path.split("/")[-1]

@@ -128,6 +128,20 @@ static void a_session_counts_when_it_is_complete(void **state)
     assert_int_equal(stripe_session_read(SPAN(GOOD), "cs_1", &reading), STRIPE_UNCLEAR);
 }
 
+/* Other software's sessions at the same Stripe account name what no external_id can be. */
+static void whose_a_session_is_may_be_nobody(void **state)
+{
+    (void)state;
+    char text[4096];
+    snprintf(text, sizeof text,
+             "{\"object\":\"checkout.session\",\"id\":\"cs_1\",\"status\":\"complete\","
+             "\"client_reference_id\":\"cart 7, Acme\",\"subscription\":%s}",
+             GOOD);
+    assert_int_equal(stripe_session_read(span_text(text), "cs_1", &reading), STRIPE_READ);
+    assert_string_not_equal(reading.client_reference, ""); /* which would be anybody's */
+    assert_false(strncmp("cart", reading.client_reference, 4) == 0);
+}
+
 #define LIST(data) "{\"object\":\"list\",\"data\":[" data "]}"
 
 static enum stripe_answer list(const char *text)
@@ -211,6 +225,12 @@ static void an_event_says_whom_it_is_about(void **state)
                      "\"client_reference_id\":\"acme\"}"));
     assert_string_equal(event.session, "cs_1");
     assert_string_equal(event.client_reference, "acme");
+    /* Paid once, not by a subscription; and somebody else's reference. */
+    assert_true(told("{\"object\":\"checkout.session\",\"id\":\"cs_2\",\"subscription\":null,"
+                     "\"customer\":\"cus_1\",\"client_reference_id\":\"cart 7, Acme\"}"));
+    assert_string_equal(event.session, "");
+    assert_string_equal(event.customer, "cus_1");
+    assert_string_equal(event.client_reference, "");
     assert_false(told("{\"id\":\"x\"}"));
     assert_false(told("[]"));
     assert_false(told("{\"object\":\"charge\",\"id\":\"ch 1\"}"));
@@ -225,6 +245,7 @@ int main(void)
         cmocka_unit_test(what_is_not_it_is_unclear),
         cmocka_unit_test(what_is_odd_within_is_left_out),
         cmocka_unit_test(a_session_counts_when_it_is_complete),
+        cmocka_unit_test(whose_a_session_is_may_be_nobody),
         cmocka_unit_test(of_a_list_the_one_that_pays_best_counts),
         cmocka_unit_test(a_charge_and_what_it_paid),
         cmocka_unit_test(an_event_says_whom_it_is_about),
