@@ -82,6 +82,17 @@ static enum err alert_price(struct db *db, const struct payment_work *work)
                        work->operation.now_ms);
 }
 
+/* A tier that is told outright (http); one that there is not is as a price that is in none. */
+static enum err tier_told(struct db *db, const struct payment_work *work, struct pay_facts *facts)
+{
+    struct tier_row tier;
+    if (!facts->tier) return ERR_OK;
+    enum err error = tier_row_find(db, span_text(facts->tier), &tier);
+    if (error != ERR_NOT_FOUND) return error;
+    facts->tier = NULL;
+    return work->dry ? ERR_OK : alert_price(db, work);
+}
+
 static enum err facts_fill(struct db *db, struct payment_work *work, const struct entitle *entitle,
                            const struct pay_reading *reading, struct pay_facts *facts)
 {
@@ -93,7 +104,7 @@ static enum err facts_fill(struct db *db, struct payment_work *work, const struc
         .owes = reading->owes,
         .refunded = reading->taken_back,
     };
-    if (!reading->prices[0]) return ERR_OK;
+    if (!reading->prices[0]) return tier_told(db, work, facts);
     enum err error = find_tier(db, work, reading, entitle->before.paid_tier, &facts->tier);
     if (!error && !facts->tier && !work->dry) error = alert_price(db, work);
     return error;

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+import claims
 from daemon import Daemon, request, wait_for
 from stripe_stand_in import StripeStandIn
 from test_stripe import price_tiers, settings_of
@@ -367,6 +368,12 @@ def test_the_http_provider_pushes(build_directory, tmp_path):
             assert daemon.must("GET", path)["status"] == "active"
             assert [row["changed"] for row in reconcile(daemon)] == [True]
             becomes(daemon, path, status="past_due", payment_status="none")
+            # A tier that there is not: what is said of the payment counts all the same.
+            billing.answer(body={"status": "active", "tier": "nosuch"})
+            body = json.dumps({"external_id": name}).encode()
+            assert post(daemon, standard(pushes, body), body, hook).status == 200
+            becomes(daemon, path, status="active", tier="enterprise", payment_status="active")
+            assert "price_unknown" in [alert["kind"] for alert in daemon.must("GET", "/v1/alerts")["data"]]
             for text in ('{"external_id":"é"}', '{"reference":"é"}', '{"data":7,"reference":"no"}'):
                 assert post(daemon, standard(pushes, text.encode()), text.encode(), hook).status == 200, text
             for text in ("", "[]", "{}", '{"external_id":7}', '{"data":{}}', r'{"reference":"\u0000"}'):
