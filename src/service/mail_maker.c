@@ -230,6 +230,16 @@ static enum err recipient_open(struct making *making, struct span sealed, const 
     return *out ? ERR_OK : ERR_NO_MEMORY;
 }
 
+/* Whom it goes to: who was written to; but with a link, whose the address is now. One that was
+ * taken off the file while the mail waited must not be sent a way to the secret. */
+static enum err to_open(struct making *making, const struct outbox_row *row, const char **out)
+{
+    const struct customer_row *customer = &making->customer;
+    if (!row->with_link) return recipient_open(making, row->recipient_sealed, out);
+    return customer_open(making->maker->keyring, CUSTOMER_EMAIL, customer->id,
+                         customer->email_sealed, &making->arena, out);
+}
+
 static enum err row_render(struct making *making, const struct outbox_row *row,
                            struct made_mail *out)
 {
@@ -265,8 +275,9 @@ static enum err row_make(struct making *making, struct db *db, const struct outb
         return refuse(out, true, "nothing is known of such a mail", "");
     enum err error = customer_read(db, making, row->customer_id);
     if (error == ERR_NOT_FOUND) return refuse(out, true, "the customer was erased", "");
-    if (!error) error = recipient_open(making, row->recipient_sealed, &making->to);
+    if (!error) error = to_open(making, row, &making->to);
     if (error) return error;
+    if (!making->to) return refuse(out, true, "the customer has no address any more", "");
     snprintf(out->to, sizeof out->to, "%s", making->to);
     if (!row->body.data) error = row_render(making, row, out);
     if (error) return error;

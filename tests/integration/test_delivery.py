@@ -232,6 +232,27 @@ def test_a_changed_contact_is_told_to_the_old_address(cluster, gpg):
     assert kinds.count("contact_changed") == 3 and kinds.count("key_issued") == 1
 
 
+def test_a_link_that_waited_goes_to_the_address_of_now(cluster):
+    """The former one was mended, perhaps because it is a stranger's."""
+    node, wrong, right = cluster.nodes[0], address(), address()
+    tmp, aside = cluster.mail.path / "tmp", cluster.mail.path / "aside"
+    mails.all_sent(cluster)
+    tmp.rename(aside)
+    try:
+        made = node.signup("free", email=wrong, deliver="email")
+        def waiting():
+            rows = node.must("GET", f"/v1/notifications?key_id={made['key']['id']}")["data"]
+            return [row["id"] for row in rows if row["state"] == "retry"]
+        [mail] = wait_for(waiting, "the mail that could not be written")
+        node.must("PATCH", f"/v1/customers/{made['customer']['id']}", {"email": right})
+    finally:
+        aside.rename(tmp)
+    node.must("POST", f"/v1/notifications/{mail}/retry")
+    token = mails.token_of(mails.text_of(mails.parse(newest(cluster, right, 1))))
+    assert "e-mail address" in mails.text_of(mails.parse(newest(cluster, wrong, 1)))  # and nothing else
+    assert reveal(node, token).status == 200
+
+
 def test_a_key_that_ends_soon_is_told_once(cluster):
     node, to = cluster.nodes[0], address()
     with mails.Smime(days=10) as soon:
