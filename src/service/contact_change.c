@@ -94,7 +94,7 @@ static enum err tell(struct db *db, struct operation *operation,
     if (change->body.length) {
         notice.id = change->mail_id;
         notice.body = buf_span(&change->body);
-    } else if (!row->encrypts) {
+    } else { /* there was no key, or one that has ended: what came may not hide that it came */
         json_put_bool(&notice.context, NOTICE_IN_CLEAR, true);
     }
     enum err error = notice_queue(db, operation, &notice, NULL);

@@ -284,8 +284,9 @@ def test_a_key_that_has_ended_gets_no_mail_in_clear_but_a_link(build_directory, 
             return next(row for row in rows if row["kind"] == "revoked")["state"] == "retry"
         wait_for(waits, "the notice that cannot be encrypted")
         assert len(raw_to(running, to)) == 2
-        # A new key on file: the next attempt is encrypted to it.
+        # A new key on file: it does not hide that it came, and the next attempt is encrypted to it.
         node.must("PATCH", f"/v1/customers/{made['customer']['id']}", {"openpgp_key": gpg.public})
+        wait_for(lambda: any(b"OpenPGP key" in raw for raw in raw_to(running, to)), "the notice of the change, in clear")
         clock.move(HOUR)
         read = lambda: [text for raw in raw_to(running, to) if b"pgp-encrypted" in raw
                         for text in [mails.text_of(gpg.read(raw))] if "was revoked" in text]
