@@ -68,11 +68,31 @@ static void put(char *out, size_t size, size_t *length, struct span text)
         out[(*length)++] = text.data[i] >= ' ' && text.data[i] <= '~' ? text.data[i] : '?';
 }
 
+static bool is_of_address(char c)
+{
+    return (unsigned char)c > ' ' && c != 0x7F && !strchr("<>()[],;:\"", c);
+}
+
+/* How long the address is that begins here; 0: none does. */
+static size_t address_length(struct span text, size_t at)
+{
+    size_t end = at;
+    if (at && is_of_address(text.data[at - 1])) return 0;
+    while (end < text.length && is_of_address(text.data[end]))
+        end++;
+    return memchr(text.data + at, '@', end - at) ? end - at : 0;
+}
+
 void smtp_reason(char *out, size_t size, struct span text)
 {
     size_t length = 0;
     for (size_t at = 0; at < text.length;) {
-        size_t run = 0;
+        size_t run = 0, address = address_length(text, at);
+        if (address) {
+            put(out, size, &length, SPAN("(address)"));
+            at += address;
+            continue;
+        }
         while (at + run < text.length && is_of_token(text.data[at + run]))
             run++;
         if (run > RUN_MAX) {

@@ -30,7 +30,8 @@ void smtp_reply_clear(struct smtp_reply *reply);
 
 /* What of a text of the server's or of libcurl's may be logged and stored: printable ASCII on one
  * line, and of each run of more than 20 letters, digits, and -_#+/=% (a key, a token, a claim link)
- * only the first 10 characters and "...". */
+ * only the first 10 characters and "..."; of an address, which relays like to repeat, nothing: a
+ * customer's stands sealed, and so nowhere else. */
 void smtp_reason(char *out, size_t size, struct span text);
 
 /* A message on its way through DATA: its bytes with the dots at the beginning of lines doubled

@@ -327,7 +327,7 @@ def test_what_a_relay_says_is_told_without_secrets(relay, driver):
                           + "A" * 49 + " (id 4Wq1Xb2gq5z9)"))
     result, code, why = driver.send()
     assert (result, code) == ("permanent", 554)
-    assert why == ("554 5.7.1 <a@example.com>: no links: https://x.example/cl... ?[31m?km_live_AA..."
+    assert why == ("554 5.7.1 <(address)>: no links: https://x.example/cl... ?[31m?km_live_AA..."
                    " (id 4Wq1Xb2gq5z9)")
 
 

@@ -94,7 +94,11 @@ static void secrets_are_not_told(void **state)
     static const struct {
         const char *text, *told;
     } cases[] = {
-        {"550 5.1.1 <a@example.com>: unknown", "550 5.1.1 <a@example.com>: unknown"},
+        {"550 5.1.1 <a@example.com>: unknown", "550 5.1.1 <(address)>: unknown"},
+        {"550 a.b+c=d_%e@sub.example.com unknown", "550 (address) unknown"},
+        {"451 to=a@example.com;b@example.com, mailto:c@example.com",
+         "451 (address);(address), mailto:(address)"},
+        {"\"a b\"@example.com j\xc3\xb6rg@example.com @", "\"a b\"(address) (address) (address)"},
         {"250 ok id=4Wq1Xb2gq5z9", "250 ok id=4Wq1Xb2gq5z9"},
         {"a\tb\r\nc\x1b[0m\x7f\xc3\xa9", "a?b??c?[0m???"},
         {"km_live_0123456789012345678901234567890123456789012345678", "km_live_01..."},
