@@ -95,9 +95,10 @@ enum err delivery_prepare_next(struct db *db, struct service *service, struct de
 {
     struct arena arena CLEANUP(arena_done) = {0};
     struct customer_row customer;
+    struct customer_name name = {0};
     struct api_key_row key;
     enum err error = api_key_find(db, key_id, &arena, &key);
-    struct customer_name name = {.id = key.customer_id};
+    if (!error) name.id = key.customer_id;
     if (!error) error = customer_find(db, &name, &arena, &customer);
     if (error == ERR_NOT_FOUND) return ERR_OK;
     if (error) return error;

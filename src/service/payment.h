@@ -62,7 +62,7 @@ MUST_USE enum err payment_check(struct service *service, struct payment_ask *ask
  * "whsec_<base64>" or raw bytes. ERR_INVALID: base64 that does not decode, or an empty secret. */
 MUST_USE enum err payment_sign(struct span secret, const char *id, int64_t timestamp_s,
                                struct span body, char out[64]);
-/* The first line of a secret file, without its line end. */
+/* What a secret file holds, without the line ends behind it: one secret, or one a line. */
 struct secret;
 MUST_USE enum err payment_secret(const char *path, struct secret **out);
 /* Whether the service may ask at all; the name of whom it asks. */

@@ -15,7 +15,7 @@
 
 enum {
     ANSWER_MAX = 512 * 1024,
-    BUSY_S = 10, /* after a 429 that does not say for how long */
+    BUSY_S = 10, /* after a 429 */
     LIST_MAX = 20,
     HEADER_SIZE = 600,
 };

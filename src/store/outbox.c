@@ -19,16 +19,6 @@ enum { CLAIM_MAX = 256, ERROR_MAX = 200 };
 
 #define MINE " WHERE id = ? AND state = 'sending' AND node = ? AND incarnation = ?"
 
-static const char *const names[] = {
-    [OUTBOX_QUEUED] = "queued", [OUTBOX_SENDING] = "sending", [OUTBOX_SENT] = "sent",
-    [OUTBOX_RETRY] = "retry",   [OUTBOX_DEAD] = "dead",
-};
-
-const char *outbox_state_name(enum outbox_state state)
-{
-    return names[state];
-}
-
 static struct db_value optional_bytes(struct span bytes)
 {
     return bytes.data ? db_span(bytes) : db_null();
@@ -337,10 +327,10 @@ static enum err fail_row(struct db *db, const struct outbox_node *node,
     if (error) return error;
     bool dead =
         result->final || result->next_at - held.queued_at > OUTBOX_GIVE_UP_S * INT64_C(1000);
-    error = finish(db, sql,
-                   DB_VALUES(db_text(names[dead ? OUTBOX_DEAD : OUTBOX_RETRY]),
-                             db_i64(result->next_at), db_span(reason), db_u64(result->id),
-                             db_u64(node->node), db_u64(node->incarnation)));
+    error =
+        finish(db, sql,
+               DB_VALUES(db_text(dead ? "dead" : "retry"), db_i64(result->next_at), db_span(reason),
+                         db_u64(result->id), db_u64(node->node), db_u64(node->incarnation)));
     if (error || !dead) return error;
     id_format(subject, "ntf", result->id);
     return alert_raise(db, ALERT_NOTIFICATION_FAILED, subject, held.customer_id, NULL, now_ms);

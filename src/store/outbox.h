@@ -30,9 +30,6 @@ enum {
     OUTBOX_FAR_AHEAD_S = 48 * 3600, /* a next_at beyond it comes from a wrong clock: due */
 };
 
-enum outbox_state { OUTBOX_QUEUED, OUTBOX_SENDING, OUTBOX_SENT, OUTBOX_RETRY, OUTBOX_DEAD };
-const char *outbox_state_name(enum outbox_state state);
-
 struct outbox_row {
     uint64_t id; /* id_new() */
     const char *kind;
