@@ -198,10 +198,12 @@ static void charge_answered(struct payment_ask *ask, struct span body)
     }
     bool other = charge.customer[0] && reading->customer[0] &&
                  strcmp(charge.customer, reading->customer) != 0;
+    /* What it paid is asked by its intent, and an invoice is paid by nothing else. */
+    bool of_invoice = !other && is_id(charge.intent, "pi_");
     reading->taken_back =
-        !other && ((settings->payment.on_refund == SETTINGS_REFUND_LAPSES && charge.refunded) ||
-                   (settings->payment.on_dispute == SETTINGS_REFUND_LAPSES && charge.disputed));
-    if (reading->taken_back && is_id(charge.intent, "pi_")) {
+        of_invoice && ((settings->payment.on_refund == SETTINGS_REFUND_LAPSES && charge.refunded) ||
+                       (settings->payment.on_dispute == SETTINGS_REFUND_LAPSES && charge.disputed));
+    if (reading->taken_back) {
         memcpy(ask->intent, charge.intent, sizeof ask->intent);
         step_next(ask, STEP_PAYMENTS);
     } else {
