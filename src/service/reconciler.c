@@ -36,7 +36,8 @@ enum {
     FAILURES_FREE = 3, /* in a row, before the provider is left alone */
     REST_MAX_S = 30,
     RETRY_S = 2,
-    PAGE_SECONDS = 3,                 /* of the rate: what a page may take */
+    PAGE_SECONDS = 3, /* of the rate: what a page may take */
+    PAGES_MAX = 4,    /* at once: whoever asks again and again gets no more memory */
     LATE_MS = 2 * CLOCK_TOLERANCE_MS, /* behind the latest time that a right clock writes */
 };
 
@@ -78,9 +79,9 @@ struct reconciler {
     unsigned flying;   /* readings and operations */
     unsigned asking;   /* readings among them … */
     unsigned applying; /* … and what was read */
-    bool pumping;
-    bool more; /* others than events are due, too */
-    bool stopping, stopped;
+    unsigned pages;    /* that somebody asked for */
+    bool more;         /* others than events are due, too */
+    bool pumping, stopping, stopped;
     struct pace pace;
     int64_t rest_until_us;
     unsigned failures; /* in a row */
@@ -136,7 +137,9 @@ static void work_free(struct payment_work *work)
 
 static void page_landed(struct reconcile_page *page)
 {
-    if (--page->left == 0) page->done(page, ERR_OK);
+    if (--page->left) return;
+    page->reconciler->pages--;
+    page->done(page, page->error);
 }
 
 /* The reading is over, its work committed or not. */
@@ -510,6 +513,7 @@ static void page_found(struct db_job *job, enum err error)
 {
     struct reconcile_page *page = CONTAINER_OF(job, struct reconcile_page, job);
     struct reconciler *reconciler = page->reconciler;
+    page->error = error;
     page->left = 1; /* until all are queued */
     for (size_t i = 0; !error && i < page->due_count; i++) {
         struct reading *reading =
@@ -523,10 +527,7 @@ static void page_found(struct db_job *job, enum err error)
     reconciler->flying--;
     if (reconciler->stopping) queue_drop(reconciler);
     pump(reconciler);
-    if (error)
-        page->done(page, error);
-    else
-        page_landed(page);
+    page_landed(page);
     stop_if_idle(reconciler);
 }
 
@@ -537,12 +538,14 @@ enum err reconcile_page_start(struct reconciler *reconciler, struct reconcile_pa
     if (page->limit > COUNT_OF(page->works)) page->limit = COUNT_OF(page->works);
     page->reconciler = reconciler;
     if (reconciler->stopping) return ERR_CLOSED;
+    if (reconciler->pages == PAGES_MAX) return ERR_FULL;
     if (!meter_identity(reconciler->service->meter, &page->node, &page->incarnation))
         return ERR_FENCED;
     rotator_watch(reconciler->service->rotator, &page->watch);
     page->job = (struct db_job){.run = page_run, .done = page_found};
     enum err error = db_submit(reconciler->pool, &page->job);
-    if (!error) reconciler->flying++;
+    reconciler->flying += !error;
+    reconciler->pages += !error;
     return error;
 }
 

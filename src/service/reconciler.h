@@ -53,9 +53,10 @@ struct reconcile_page {
     bool rests;
     struct payment_due *due;
     size_t due_count, left;
+    enum err error;
     struct arena arena;
 };
-/* ERR_FULL, ERR_CLOSED, ERR_FENCED: done will not be called. */
+/* ERR_FULL: others are under way; ERR_CLOSED, ERR_FENCED. Then done will not be called. */
 MUST_USE enum err reconcile_page_start(struct reconciler *reconciler, struct reconcile_page *page);
 void reconcile_page_done(struct reconcile_page *page);
 

@@ -153,6 +153,27 @@ def test_a_page_goes_on_behind_who_is_passed_over(cluster, stripe):
     assert seen == ids[2:]
 
 
+def test_pages_do_not_pile_up(cluster, stripe):
+    """Of a provider that does not answer, asked for again and again: what waits for it is bounded."""
+    node = cluster.nodes[0]
+    customer(node, stripe)
+    settle(cluster)
+
+    def page():
+        return node.call("POST", "/v1/payments/reconcile?limit=1", {}).status
+    stripe.fault = "slow"
+    with ThreadPoolExecutor(7) as pool:
+        asked = [pool.submit(page) for _ in range(7)]
+        try:
+            wait_for(lambda: sum(one.done() for one in asked) == 3, "three to be refused", 15)
+        finally:
+            stripe.fault = None
+            stripe.release.set()
+        assert sorted(one.result() for one in asked) == [200] * 4 + [503] * 3
+    assert page() == 200
+    settle(cluster)
+
+
 def test_what_an_event_may_say(cluster, stripe):
     """Signed, and yet not what it should be."""
     node = cluster.nodes[0]
