@@ -36,11 +36,17 @@ static enum err note_down(struct db *db, struct approval *approval)
                      row.tier, until);
     operation_feed(operation, FEED_CUSTOMER, approval->customer_id);
     operation_audit(operation, "customer.payment_approve", subject, approval->customer_id, detail);
-    enum err error = payment_approval_insert(db, &row);
-    if (!error)
-        error =
-            alert_settle(db, ALERT_APPROVAL_ENDING, subject, operation->actor, operation->now_ms);
-    return error;
+    return payment_approval_insert(db, &row);
+}
+
+/* The former one's end is none any more. Ahead of what the new one may have to raise: it may be
+ * short. */
+static enum err former_settle(struct db *db, struct approval *approval)
+{
+    char subject[ID_TEXT_SIZE];
+    id_format(subject, "cus", approval->customer_id);
+    return alert_settle(db, ALERT_APPROVAL_ENDING, subject, approval->operation.actor,
+                        approval->operation.now_ms);
 }
 
 static enum err approval_run(struct db *db, struct operation *operation)
@@ -75,6 +81,7 @@ static enum err approval_run(struct db *db, struct operation *operation)
         return refuse(&operation->problem, "body.tier",
                       "there is no such tier; GET /v1/tiers lists them");
     if (!error) error = payment_read_end(db, customer.id);
+    if (!error) error = former_settle(db, approval);
     if (!error) error = entitle_save(db, &entitle);
     return error ? error : note_down(db, approval);
 }

@@ -88,6 +88,19 @@ def test_to_free_and_back(paid, stripe):
     assert mails(paid, path) == ["downgraded", "payment_failed", "payment_restored"]
 
 
+def test_a_short_approval_is_told_at_once(paid):
+    made = paid.signup("free")
+    path, number = f"/v1/customers/{made['customer']['id']}", made["customer"]["id"]
+
+    def approve(days):
+        until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + days * 86400))
+        paid.must("POST", path + "/payment-approvals", {"tier": "pro", "until": until})
+        return [row["kind"] for row in paid.must("GET", "/v1/alerts?status=open")["data"] if row["subject"] == number]
+    assert approve(2) == ["approval_ending"]
+    assert approve(90) == []
+    wait_for(lambda: mails(paid, path) == ["payment_ending"], "the reminder")
+
+
 def test_an_approval_ends(paid):
     made = paid.signup("free")
     path = f"/v1/customers/{made['customer']['id']}"
