@@ -43,12 +43,13 @@ def reach(page, selector, most=80):
 def unreached(page):
     """What a mouse could use and Tab does not come to from the page's top or, when it is there, does not show."""
     stops = page.value(
-        "window.met = new Set(); window.pale = [];"
-        " { const start = document.createElement('a'); start.tabIndex = -1; document.body.prepend(start); start.focus();"
+        "{ const start = document.createElement('a'); start.tabIndex = -1; document.body.prepend(start); start.focus();"
         " start.remove(); }"
-        " document.addEventListener('focusin', ({target}) => { if (met.has(target)) return; met.add(target);"  # not twice round
-        "  const style = getComputedStyle(target);"
+        " if (!window.met) document.addEventListener('focusin', ({target}) => {"
+        "  if (met.has(target)) return;"  # not twice round
+        "  const style = getComputedStyle(target); met.add(target);"
         "  if (style.outlineStyle !== 'solid' || style.outlineWidth !== '3px') pale.push(target); });"
+        " window.met = new Set(); window.pale = [];"
         f" [...document.querySelectorAll({json.dumps(USED + ', [tabindex], pre')})].reduce("
         "(sum, one) => sum + (one.type === 'date' ? 4 : Number(one.checkVisibility())), 0)")  # a date's parts, one by one
     page.press("Tab", stops + 1)
@@ -83,12 +84,14 @@ def picture(page, name, shape):
     folder, (width, _, dark) = os.environ.get("KEYMETER_SCREENSHOTS"), shape
     if not folder or (" " in name and shape not in (FIRST, SECOND)):
         return
+    page.value("document.activeElement?.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
     page.value("(() => { for (const field of document.querySelectorAll('#secret, #totp_secret')) {"
                " const real = field.value, kept = real.match(/^(.*[_/]|)/)[0];"
                f" const made = kept + '{MADE_UP}'.slice(0, real.length - kept.length);"
                " document.querySelectorAll('[data-sample] code').forEach(one => {"
-               "  one.textContent = one.textContent.replaceAll(real, made); }); field.value = made; } })()")
-    page.screenshot(f"{folder}/{name.replace(' ', '-')}-{width}-{'dark' if dark else 'light'}.png", highest=2000)
+               "  one.textContent = one.textContent.replaceAll(real, made); }); field.value = made;"
+               " field.setSelectionRange(0, 0); } })()")
+    page.screenshot(f"{folder}/{name.replace(' ', '-')}-{width}-{'dark' if dark else 'light'}.webp", highest=2000)
 
 
 def look(page, name, axe):

@@ -186,9 +186,10 @@ class Page:
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
     def screenshot(self, path, highest=8000):
-        """All of the page, as far as that many pixels down."""
+        """All of the page, as far as that many pixels down; PNG or, in a third of the bytes, WebP."""
+        form = {"format": "webp", "quality": 90} if path.endswith(".webp") else {"format": "png"}
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
-        shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True, clip={
+        shot = self.call("Page.captureScreenshot", **form, captureBeyondViewport=True, clip={
             "x": 0, "y": 0, "width": size["width"], "height": min(size["height"], highest), "scale": 1})
         with open(path, "wb") as file:
             file.write(base64.b64decode(shot["data"]))
