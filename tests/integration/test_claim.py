@@ -6,6 +6,7 @@ import json
 import secrets
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -136,6 +137,28 @@ def test_many_at_once_with_one_key_get_one_secret(cluster):
     assert codes <= {"idempotency_in_flight"}, codes
     assert len({digest(answer) for answer in answers if answer.status == 200}) == 1
     assert secrets_of(cluster, key) == 2
+
+
+@pytest.mark.parametrize("act", ["regenerate", "revoke"])
+def test_browsers_at_once_and_what_the_customer_does_meanwhile(cluster, act):
+    """Two links in three browsers, on two nodes: one of them at most gets a secret, and what ends it ends it."""
+    one, two = cluster.nodes
+    for _ in range(4):
+        key, old = rotations.signup(one)
+        tokens = [rotations.link(cluster, key, 1) for _ in range(2)]
+        with ThreadPoolExecutor(4) as pool:
+            asked = [pool.submit(reveal, node, token, fresh())
+                     for node, token in ((one, tokens[0]), (two, tokens[0]), (two, tokens[1]))]
+            acted = pool.submit(one.must, "POST", f"/v1/keys/{key}/{act}").result()
+        answers = [future.result() for future in asked]
+        statuses = {answer.status for answer in answers}
+        assert statuses <= {200, 409, 503}
+        told = [answer.json["secret"] for answer in answers if answer.status == 200]
+        count, alive = len(told), [works(two, secret) for secret in [old, *told]]
+        assert count <= 1 and not any(alive)
+        if act == "regenerate":
+            alive = works(two, acted["secret"])
+            assert alive and secrets_of(cluster, key) == 1
 
 
 def test_what_is_stored_opens_nothing(cluster):
