@@ -162,7 +162,7 @@ struct verdict handle_admin_customer_approve(struct http_request *request)
     struct admin_action *action = act_new(request, "approve", "approved", &verdict);
     if (!action) return verdict;
     const char *until =
-        arena_printf(&request->arena, "%.40sT23:59:59Z", web_form_text(&action->form, "until_on"));
+        arena_printf(&request->arena, "%sT23:59:59Z", web_form_text(&action->form, "until_on"));
     return admin_action_call(
         action, HTTP_M_POST, customer_path(request, "/payment-approvals"),
         json_pack("{s:s, s:s, s:s}", "tier", web_form_text(&action->form, "tier"), "until",

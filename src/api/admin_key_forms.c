@@ -244,11 +244,10 @@ static json_t *expiry_read(const struct admin_action *action)
 {
     const char *day = web_form_text(&action->form, "expires_on");
     const char *was = web_form_text(&action->form, "expires_was");
-    char text[64];
     if (!*day) return json_null();
     if (strlen(day) == 10 && strncmp(was, day, 10) == 0) return json_string(was);
-    snprintf(text, sizeof text, "%.40sT23:59:59Z", day);
-    return json_string(text);
+    const char *text = arena_printf(&action->request->arena, "%sT23:59:59Z", day);
+    return json_string(text ? text : "");
 }
 
 /* The call's name of a field, where the form has another one. */
