@@ -30,6 +30,8 @@ bool pay_reading_buys(const struct pay_reading *reading, const char *price_refer
 enum stripe_answer { STRIPE_READ, STRIPE_ABSENT, STRIPE_UNCLEAR };
 #define STRIPE_VERSION "2025-03-31.basil"
 
+/* Whether a 404 says that there is no such object, and not that there is no such path. */
+MUST_USE bool stripe_is_missing(struct span body);
 /* GET /v1/subscriptions/{id}?expand[]=latest_invoice */
 MUST_USE enum stripe_answer stripe_subscription_read(struct span body, const char *id,
                                                      struct pay_reading *out);

@@ -2,8 +2,8 @@
  * that brings the subscription with its newest invoice. What an event named is looked at behind it:
  * a session when the subscription has ended, a charge, and what the charge paid. Called by
  * payment_check on the loop. What always holds: the API key is read for each ask and wiped after
- * it; only an answer of 200 that is the object asked for says anything, a 404 says that there is
- * none, everything else is "cannot be asked". */
+ * it; only an answer of 200 that is the object asked for says anything, a 404 of Stripe's own words
+ * says that there is none, everything else is "cannot be asked". */
 #include "service/payment.h"
 
 #include "base/log.h"
@@ -279,7 +279,8 @@ static void call_done(struct curl_call *call, enum err error)
 {
     struct payment_ask *ask = CONTAINER_OF(call, struct payment_ask, call);
     char why[320];
-    if (error == ERR_OK && (call->status == 200 || call->status == 404)) {
+    bool missing = call->status == 404 && stripe_is_missing(buf_span(&call->answer));
+    if (error == ERR_OK && (call->status == 200 || missing)) {
         struct buf answer CLEANUP(buf_done) = call->answer;
         call->answer = (struct buf){0};
         step_answered(ask, buf_span(&answer));

@@ -120,6 +120,15 @@ static json_t *parse(struct span body)
     return NULL;
 }
 
+bool stripe_is_missing(struct span body)
+{
+    json_t *object = parse(body);
+    const char *code = text_of(json_object_get(object, "error"), "code");
+    bool missing = code && strcmp(code, "resource_missing") == 0;
+    json_decref(object);
+    return missing;
+}
+
 enum stripe_answer stripe_subscription_read(struct span body, const char *id,
                                             struct pay_reading *out)
 {

@@ -3,7 +3,7 @@ that Stripe publishes (API version 2025-03-31.basil), with what an outage, a bad
 
     with StripeStandIn() as stripe:
         session = stripe.checkout("price_pro", client_reference_id="acme")
-        stripe.fault = "garbage"        # slow, late, drip, close, redirect, huge, garbage, other, 429, 500, 401
+        stripe.fault = "garbage"        # slow, late, drip, close, redirect, huge, garbage, nowhere, other, 429, 500, 401
         stripe.leave()                  # nobody listens, until stripe.come_back()
         headers, body = stripe.event("customer.subscription.updated", stripe.subscriptions[…])
 """
@@ -311,6 +311,11 @@ class StripeStandIn:
 
     def do_garbage(self, handler, *_):
         self.send(handler, 200, b'{"object":"subscription","status":"active"')
+
+    def do_nowhere(self, handler, path, _query):
+        """The answer to a wrong path: it says nothing of any object."""
+        message = f"Unrecognized request URL (GET: {path})."
+        self.send(handler, 404, json.dumps({"error": {"type": "invalid_request_error", "message": message}}).encode())
 
     def do_other(self, handler, *_):
         """Somebody else's subscription, or session, than was asked for."""

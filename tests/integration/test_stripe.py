@@ -135,7 +135,7 @@ def test_of_a_customers_subscriptions_the_one_that_buys_counts(paid, stripe):
     refused(paid, *sign_up(paid, sub["id"]), 409, "payment_reference_used")
 
 
-@pytest.mark.parametrize("fault", ["down", "slow", "drip", "close", "redirect", "huge", "garbage", "other", 429, 500, 401])
+@pytest.mark.parametrize("fault", ["down", "slow", "drip", "close", "redirect", "huge", "garbage", "nowhere", "other", 429, 500, 401])
 def test_when_it_cannot_be_asked_it_is_503_and_the_retry_works(paid, stripe, fault):
     sub = stripe.subscribe()
     sent = body(sub["id"])

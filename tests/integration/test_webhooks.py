@@ -303,6 +303,23 @@ def test_reconciliation_heals_and_a_dry_run_only_tells(paid, stripe):
     assert not any(row["changed"] for row in reconcile(paid, dry=True))
 
 
+def test_a_404_of_another_kind_takes_nothing_from_anybody(paid, stripe):
+    """What a wrong payment.url is answered."""
+    path, _, sub = customer(paid, stripe)
+    settled(stripe, sub)
+    number = path.split("/")[-1]
+    stripe.fault = "nowhere"
+    try:
+        told = [row for row in reconcile(paid) if row["customer_id"] == number]
+        assert [(row["read"], row["changed"]) for row in told] == [(False, False)]
+    finally:
+        stripe.fault = None
+    assert paid.must("GET", path)["payment"]["status"] == "active"
+    with stripe.lock:
+        del stripe.subscriptions[sub["id"]]  # this is how Stripe says that there is none
+    assert [row["after"]["payment"] for row in reconcile(paid) if row["customer_id"] == number] == ["none"]
+
+
 def test_approvals(paid, stripe):
     made = paid.signup("free")
     path = f"/v1/customers/{made['customer']['id']}"

@@ -170,6 +170,11 @@ static void a_charge_and_what_it_paid(void **state)
     (void)state;
     struct stripe_charge charge = {.refunded = false};
     bool of_it = false;
+    assert_true(stripe_is_missing(SPAN("{\"error\":{\"code\":\"resource_missing\"}}")));
+    assert_false(stripe_is_missing(SPAN("{\"error\":{\"type\":\"invalid_request_error\"}}")));
+    assert_false(stripe_is_missing(SPAN("{\"error\":{\"code\":7}}")));
+    assert_false(stripe_is_missing(SPAN("<html>Not Found</html>")));
+    assert_false(stripe_is_missing(SPAN("")));
     assert_int_equal(
         stripe_charge_read(SPAN("{\"object\":\"charge\",\"id\":\"ch_1\",\"refunded\":true,"
                                 "\"customer\":{\"id\":\"cus_1\"},"
