@@ -220,31 +220,51 @@ static enum err listen_check(const struct settings *settings, const char *settin
     return result;
 }
 
+static enum err secret_check(const char *setting, const char *path, char *error)
+{
+    char wrong[SECRET_FILE_ERROR_SIZE];
+    struct secret *text = NULL;
+    if (!path[0]) return ERR_OK;
+    enum err result = secret_file_read(&text, path, wrong);
+    if (!result && text->length == 0) {
+        snprintf(wrong, sizeof wrong, "%.300s is empty", path);
+        result = ERR_INVALID;
+    }
+    secret_free(&text);
+    if (result) snprintf(error, APP_ERROR_SIZE, "%s: %.400s", setting, wrong);
+    return result;
+}
+
+static enum err ca_check(const char *setting, const char *path, char *error)
+{
+    if (!path[0] || access(path, R_OK) == 0) return ERR_OK;
+    snprintf(error, APP_ERROR_SIZE, "%s: %.300s cannot be read", setting, path);
+    return ERR_INVALID;
+}
+
 /* The files that the mails' connections will need. */
 static enum err mail_check(const struct settings *settings, char *error)
 {
-    char wrong[SECRET_FILE_ERROR_SIZE];
-    struct secret *password = NULL;
     if (span_starts(span_text(settings->mail.url), "smtp") && !settings->portal.base_url[0]) {
         snprintf(error, APP_ERROR_SIZE,
                  "mail.url needs portal.base_url, the address that claim links in mails begin "
                  "with: https://keys.example.com");
         return ERR_INVALID;
     }
-    if (settings->mail.ca_file[0] && access(settings->mail.ca_file, R_OK) != 0) {
-        snprintf(error, APP_ERROR_SIZE, "mail.ca_file: %.300s cannot be read",
-                 settings->mail.ca_file);
-        return ERR_INVALID;
-    }
-    if (!settings->mail.password_file[0]) return ERR_OK;
-    enum err result = secret_file_read(&password, settings->mail.password_file, wrong);
-    if (!result && password->length == 0) {
-        snprintf(wrong, sizeof wrong, "%.300s is empty", settings->mail.password_file);
-        result = ERR_INVALID;
-    }
-    secret_free(&password);
-    if (result) snprintf(error, APP_ERROR_SIZE, "mail.password_file: %.400s", wrong);
-    return result;
+    enum err result = ca_check("mail.ca_file", settings->mail.ca_file, error);
+    return result ? result
+                  : secret_check("mail.password_file", settings->mail.password_file, error);
+}
+
+/* The daemon starts without these: keys are verified all the same, and the files read when used. */
+static enum err payment_check_files(const struct settings *settings, char *error)
+{
+    const char *key = settings->payment.secret_file,
+               *webhook = settings->payment.webhook_secret_file;
+    if (settings->payment.provider == PAYMENT_PROVIDER_NONE) return ERR_OK;
+    enum err result = ca_check("payment.ca_file", settings->payment.ca_file, error);
+    if (!result) result = secret_check("payment.secret_file", key, error);
+    return result ? result : secret_check("payment.webhook_secret_file", webhook, error);
 }
 
 enum err app_check(const struct settings *settings, char error[APP_ERROR_SIZE])
@@ -252,7 +272,8 @@ enum err app_check(const struct settings *settings, char error[APP_ERROR_SIZE])
     enum err result = listen_check(settings, "listen.api", settings->listen.api, error);
     if (!result) result = listen_check(settings, "listen.public", settings->listen.public, error);
     if (!result) result = listen_check(settings, "listen.gateway", settings->listen.gateway, error);
-    return result ? result : mail_check(settings, error);
+    if (!result) result = mail_check(settings, error);
+    return result ? result : payment_check_files(settings, error);
 }
 
 static enum err listen_on(struct app *app, const char *setting, struct http_listen_config *config,

@@ -223,6 +223,29 @@ def test_credentials_of_mail_are_private(operator, tmp_path):
     refused("is empty")
 
 
+def test_config_check_looks_at_the_files_of_payment(operator, tmp_path):
+    files = {name: tmp_path / name for name in ("secret_file", "webhook_secret_file", "ca_file")}
+    for file in files.values():
+        file.write_text("sk_test_1\n")
+        file.chmod(0o600)
+    settings = ["payment.provider=stripe", *(f"payment.{name}={file}" for name, file in files.items())]
+
+    def said():
+        return operator.run("config", "check", settings=settings)
+    assert (said().returncode, said().stdout) == (0, "ok\n")
+    for name in ("secret_file", "webhook_secret_file"):
+        files[name].chmod(0o644)
+        assert f"payment.{name}: {files[name]} can be read by others; chmod 600 it" in said().stderr
+        files[name].chmod(0o600)
+        files[name].write_text("\n")
+        assert f"payment.{name}: {files[name]} is empty" in said().stderr and said().returncode == 1
+        files[name].write_text("sk_test_1\n")
+    for name in ("ca_file", "secret_file", "webhook_secret_file"):
+        files[name].rename(tmp_path / "away")
+        assert f"payment.{name}: {files[name]} cannot be read" in said().stderr and said().stdout == ""
+        (tmp_path / "away").rename(files[name])
+
+
 @pytest.mark.parametrize("options, variable", [
     (["--innodb-flush-log-at-trx-commit=2"], "innodb_flush_log_at_trx_commit is 2"),
     (["--innodb-flush-log-at-trx-commit=0"], "innodb_flush_log_at_trx_commit is 0"),
