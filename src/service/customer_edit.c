@@ -103,6 +103,19 @@ static enum err take_free(struct db *db, struct entitle *entitle, const char *ti
     return payment_read_end(db, entitle->row.customer_id);
 }
 
+/* Suspended at a tier that wants no payment (an approval of it ended, or it once did): naming it is
+ * the way back. */
+static enum err is_freed(struct db *db, const struct customer_edit *edit,
+                         const struct entitlement *before, bool *freed)
+{
+    struct tier_row tier;
+    *freed = false;
+    if (!edit->tier || before->state != ENTITLED_SUSPENDED) return ERR_OK;
+    enum err error = tier_row_find(db, span_text(edit->tier), &tier);
+    *freed = !error && !tier.tier.requires_payment;
+    return error;
+}
+
 static enum err apply_payment(struct db *db, struct customer_edit *edit,
                               const struct customer_row *customer)
 {
@@ -114,13 +127,14 @@ static enum err apply_payment(struct db *db, struct customer_edit *edit,
     enum err error = entitle_open(db, &entitle);
     if (error) return error;
     const char *tier = edit->tier ? edit->tier : entitle.before.tier;
-    bool wants = false;
+    bool wants = false, freed = false;
     error = wants_payment(db, edit, &entitle.row, problem, &wants);
+    if (!error) error = is_freed(db, edit, &entitle.before, &freed);
     if (error) return error;
     if (wants && !edit->asked)
         return problem_set(problem, 409, "conflict",
                            "The customer or the tier was changed while the call ran; try again.");
-    bool other = !span_is(span_text(tier), entitle.before.tier);
+    bool other = freed || !span_is(span_text(tier), entitle.before.tier);
     entitle.renamed = wants || other || edit->has_reference; /* else nothing is to be recorded */
     if (edit->has_reference) entitle.row.reference = edit->reference;
     if (wants)

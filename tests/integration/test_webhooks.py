@@ -339,6 +339,18 @@ def test_approvals(paid, stripe):
     assert paid.must("GET", path)["payment"]["grace_until"] is None
 
 
+def test_a_tier_that_wants_no_payment_takes_a_suspended_customer_back(paid):
+    made = paid.signup("free")
+    path = f"/v1/customers/{made['customer']['id']}"
+    until = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+    paid.must("POST", path + "/payment-approvals", {"tier": "free", "until": until})
+    becomes(paid, path, status="suspended", tier="free")
+    assert paid.gate_until(made["secret"]).status == 403
+    shown = paid.must("PATCH", path, {"tier": "free"})
+    assert (shown["status"], shown["payment"]["provider"], shown["payment"]["grace_until"]) == ("active", "none", None)
+    assert paid.gate_until(made["secret"]).status == 200
+
+
 def standard(secret, body, at=None, name=None):
     name, at = name or "msg_" + secrets.token_hex(8), int(time.time() if at is None else at)
     key = base64.b64decode(secret.removeprefix("whsec_"))
