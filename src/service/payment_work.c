@@ -15,6 +15,8 @@
 #include "store/node.h"
 #include "store/payment_charge.h"
 
+#include <stdlib.h>
+
 /* ---- the clock ---- */
 
 enum err payment_clock_judge(struct db *db, const struct service *service, unsigned node,
@@ -222,4 +224,37 @@ void payment_work_done(struct payment_work *work)
 {
     arena_done(&work->arena);
     arena_done(&work->texts);
+}
+
+struct payment_work *payment_work_new(struct service *service, unsigned node, unsigned incarnation)
+{
+    struct payment_work *work = calloc(1, sizeof *work);
+    if (!work) return NULL;
+    work->operation.service = service;
+    work->node = node;
+    work->incarnation = incarnation;
+    payment_work_init(work);
+    return work;
+}
+
+void payment_work_free(struct payment_work *work)
+{
+    payment_work_done(work);
+    free(work);
+}
+
+static const char *keep(struct arena *arena, const char *text)
+{
+    return text ? arena_copy(arena, span_text(text)) : NULL;
+}
+
+void payment_work_take(struct payment_work *work, const struct payment_due *due)
+{
+    work->due = *due;
+    work->due.external_id = keep(&work->texts, due->external_id);
+    work->due.provider = keep(&work->texts, due->provider);
+    work->due.reference = keep(&work->texts, due->reference);
+    work->due.paid_tier = keep(&work->texts, due->paid_tier);
+    work->due.charge = keep(&work->texts, due->charge);
+    work->due.session = keep(&work->texts, due->session);
 }

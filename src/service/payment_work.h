@@ -41,5 +41,10 @@ MUST_USE enum err payment_clock_judge(struct db *db, const struct service *servi
 /* Sets run. ERR_NOT_FOUND: nothing to do any more. ERR_DENIED of a dry one: computed. */
 void payment_work_init(struct payment_work *work);
 void payment_work_done(struct payment_work *work);
+/* One of its own memory, to be done in this node's name. NULL: no memory. */
+struct payment_work *payment_work_new(struct service *service, unsigned node, unsigned incarnation);
+void payment_work_free(struct payment_work *work);
+/* Copies the row, whose texts may go. */
+void payment_work_take(struct payment_work *work, const struct payment_due *due);
 
 #endif

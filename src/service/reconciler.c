@@ -33,7 +33,8 @@ enum {
     QUEUE_MAX = 128,
     AHEAD_US = 500 * 1000, /* what may begin until then is claimed */
     CLOCK_MAX = 128,
-    FAILURES_FREE = 3, /* in a row, before the provider is left alone */
+    FAILURES_FREE = 3,      /* in a row, before the provider is left alone */
+    PAGE_REST_US = 2000000, /* so long a rest a page waits for */
     REST_MAX_S = 30,
     RETRY_S = 2,
     PAGE_SECONDS = 3, /* of the rate: what a page may take */
@@ -129,12 +130,6 @@ static void landed(struct reconciler *reconciler)
     stop_if_idle(reconciler);
 }
 
-static void work_free(struct payment_work *work)
-{
-    payment_work_done(work);
-    free(work);
-}
-
 static void page_landed(struct reconcile_page *page)
 {
     if (--page->left) return;
@@ -157,7 +152,7 @@ static void reading_end(struct reading *reading, enum err error)
         page->unread[reading->at] |= !computed && error != ERR_NOT_FOUND;
         page_landed(page);
     } else {
-        work_free(reading->work);
+        payment_work_free(reading->work);
     }
     buf_done(&reading->ask.body);
     free(reading);
@@ -177,7 +172,7 @@ static void clock_finished(struct operation *operation, enum err error)
     struct reconciler *reconciler = operation->service->reconciler;
     if (error && error != ERR_NOT_FOUND && error != ERR_FENCED && error != ERR_DB_RETRY)
         log_event(LOG_WARN, "payment_clock_failed", "%s", err_name(error));
-    work_free(work);
+    payment_work_free(work);
     landed(reconciler);
 }
 
@@ -278,16 +273,37 @@ static bool may_read(struct reconciler *reconciler, unsigned calls)
     return wait_us == 0;
 }
 
+/* Of a reading that was taken from the queue. */
+static void reading_drop(struct reading *reading)
+{
+    reading->reconciler->queued--;
+    reading->reconciler->flying++;
+    if (reading->page) reading->page->unread[reading->at] = true;
+    reading_end(reading, ERR_NOT_FOUND);
+}
+
 static void queue_drop(struct reconciler *reconciler)
 {
     struct list *link;
-    while ((link = list_shift(&reconciler->queue))) {
-        struct reading *reading = CONTAINER_OF(link, struct reading, link);
-        reconciler->queued--;
-        reconciler->flying++;
-        if (reading->page) reading->page->unread[reading->at] = true;
-        reading_end(reading, ERR_NOT_FOUND);
+    while ((link = list_shift(&reconciler->queue)))
+        reading_drop(CONTAINER_OF(link, struct reading, link));
+}
+
+/* Somebody waits for a page: what the provider's rest would hold up for long is told as not read.
+ */
+static void pages_give_up(struct reconciler *reconciler)
+{
+    if (reconciler->rest_until_us - clock_mono_us() <= PAGE_REST_US) return;
+    struct list late;
+    list_init(&late);
+    for (struct list *at = reconciler->queue.next, *next; at != &reconciler->queue; at = next) {
+        next = at->next;
+        if (!CONTAINER_OF(at, struct reading, link)->page) continue;
+        list_remove(at);
+        list_append(&late, at);
     }
+    for (struct list *link; (link = list_shift(&late));)
+        reading_drop(CONTAINER_OF(link, struct reading, link));
 }
 
 /* Not again inside itself, by a reading that ends as it begins: the outer one goes on. */
@@ -295,6 +311,7 @@ static void pump(struct reconciler *reconciler)
 {
     if (reconciler->pumping) return;
     reconciler->pumping = true;
+    pages_give_up(reconciler);
     while (!list_empty(&reconciler->queue)) {
         struct reading *reading = CONTAINER_OF(reconciler->queue.next, struct reading, link);
         unsigned calls = calls_of(&reading->work->due);
@@ -309,23 +326,6 @@ static void pump(struct reconciler *reconciler)
 }
 
 /* ---- what is to be read ---- */
-
-static const char *keep(struct arena *arena, const char *text)
-{
-    return text ? arena_copy(arena, span_text(text)) : NULL;
-}
-
-static struct payment_work *work_new(const struct reconciler *reconciler, unsigned node,
-                                     unsigned incarnation)
-{
-    struct payment_work *work = calloc(1, sizeof *work);
-    if (!work) return NULL;
-    work->operation.service = reconciler->service;
-    work->node = node;
-    work->incarnation = incarnation;
-    payment_work_init(work);
-    return work;
-}
 
 static bool is_event(const struct list *link)
 {
@@ -348,19 +348,13 @@ static struct reading *reading_queue(struct reconciler *reconciler, const struct
                                      unsigned node, unsigned incarnation)
 {
     struct reading *reading = calloc(1, sizeof *reading);
-    struct payment_work *work = work_new(reconciler, node, incarnation);
+    struct payment_work *work = payment_work_new(reconciler->service, node, incarnation);
     if (!reading || !work) {
         free(reading);
         free(work);
         return NULL;
     }
-    work->due = *due;
-    work->due.external_id = keep(&work->texts, due->external_id);
-    work->due.provider = keep(&work->texts, due->provider);
-    work->due.reference = keep(&work->texts, due->reference);
-    work->due.paid_tier = keep(&work->texts, due->paid_tier);
-    work->due.charge = keep(&work->texts, due->charge);
-    work->due.session = keep(&work->texts, due->session);
+    payment_work_take(work, due);
     work->context = reading;
     work->operation.done = work_finished;
     reading->reconciler = reconciler;
@@ -390,13 +384,14 @@ static enum err look_run(struct db *db, struct db_job *job)
 static void clock_submit(struct reconciler *reconciler, const struct look *look)
 {
     for (size_t i = 0; i < look->clock_count && !reconciler->stopping; i++) {
-        struct payment_work *work = work_new(reconciler, look->node, look->incarnation);
+        struct payment_work *work =
+            payment_work_new(reconciler->service, look->node, look->incarnation);
         if (!work) return;
         work->watch = look->watch;
         work->due.customer_id = look->clock[i];
         work->operation.done = clock_finished;
         if (operation_submit(&work->operation) != ERR_OK) {
-            work_free(work);
+            payment_work_free(work);
             return;
         }
         reconciler->flying++;
@@ -552,7 +547,7 @@ enum err reconcile_page_start(struct reconciler *reconciler, struct reconcile_pa
 void reconcile_page_done(struct reconcile_page *page)
 {
     for (size_t i = 0; i < page->count; i++)
-        work_free(page->works[i]);
+        payment_work_free(page->works[i]);
     page->count = 0;
     arena_done(&page->arena);
 }
