@@ -3,6 +3,8 @@
 import functools
 import json
 import re
+import subprocess
+import sys
 from urllib.parse import unquote
 
 import jsonschema
@@ -106,3 +108,9 @@ def test_bodies_and_answers_are_as_documented(kind, operation, status, text):
 def test_the_rule_of_bodies_can_fail():
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.Draft202012Validator(schema_of("body", "create_key", "")).validate({"customer": "acme"})
+
+
+def test_the_json_is_made_from_the_yaml():
+    done = subprocess.run([sys.executable, ROOT / "scripts" / "openapi", "--check"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
