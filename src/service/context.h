@@ -3,6 +3,8 @@
 #ifndef KEYMETER_SERVICE_CONTEXT_H
 #define KEYMETER_SERVICE_CONTEXT_H
 
+#include "service/stripe_account.h"
+
 #include <stdbool.h>
 
 struct uv_loop_s;
@@ -32,10 +34,11 @@ struct service {
     struct db_pool *readers;          /* two threads, one consistent snapshot a job */
     struct db_pool *passwords;        /* one thread: argon2id (service/admin_sign_in.h) */
     struct curl_loop *curl;
-    struct meter *meter;           /* service/meter.h: verify and gateway */
-    struct token_cache *tokens;    /* service/token_cache.h */
-    struct rotator *rotator;       /* service/rotator.h: due steps of rotations */
-    struct reconciler *reconciler; /* service/reconciler.h: payments that are read again */
+    struct meter *meter;                  /* service/meter.h: verify and gateway */
+    struct token_cache *tokens;           /* service/token_cache.h */
+    struct stripe_account stripe_account; /* whose key is in use */
+    struct rotator *rotator;              /* service/rotator.h: due steps of rotations */
+    struct reconciler *reconciler;        /* service/reconciler.h: payments that are read again */
     /* What encrypts new secrets to their recipients (service/secret_sealer.h); NULL: claim links.
      */
     const struct secret_sealer *sealer;

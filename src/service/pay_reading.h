@@ -32,6 +32,9 @@ enum stripe_answer { STRIPE_READ, STRIPE_ABSENT, STRIPE_UNCLEAR };
 
 /* Whether a 404 says that there is no such object, and not that there is no such path. */
 MUST_USE bool stripe_is_missing(struct span body);
+/* Of what is missing: whether there is one in the other mode. Stripe says so in words alone: "a
+ * similar object exists in live mode, but a test mode key was used". */
+MUST_USE bool stripe_is_of_other_mode(struct span body);
 /* GET /v1/subscriptions/{id}?expand[]=latest_invoice */
 MUST_USE enum stripe_answer stripe_subscription_read(struct span body, const char *id,
                                                      struct pay_reading *out);

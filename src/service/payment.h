@@ -41,7 +41,6 @@ struct payment_ask {
     bool renewed;               /* … which pays now */
     const char *provider;       /* "http", "stripe" */
     struct problem problem;     /* set unless confirmed: answer with it */
-    bool absent;                /* again: the provider knows of no such payment any more */
     unsigned busy_s; /* the provider wants nothing more for so long; 0: it did not say so */
     /* its own: */
     struct service *service;
@@ -51,6 +50,7 @@ struct payment_ask {
     const char *headers[5];
     char url[1024];
     int step;
+    uint64_t key; /* service/stripe_account.h */
     char intent[PAY_ID_SIZE]; /* of the charge */
 };
 

@@ -3,7 +3,8 @@
  * a session when the subscription has ended, a charge, and what the charge paid. Called by
  * payment_check on the loop. What always holds: the API key is read for each ask and wiped after
  * it; only an answer of 200 that is the object asked for says anything, a 404 of Stripe's own words
- * says that there is none, everything else is "cannot be asked". */
+ * says that there is none, everything else is "cannot be asked"; and what is known is not taken for
+ * gone on the word of an account that never knew it (service/stripe_account.h). */
 #include "service/payment.h"
 
 #include "base/log.h"
@@ -223,16 +224,28 @@ static void payments_answered(struct payment_ask *ask, struct span body)
         finish_unknown(ask, "Stripe's answer is not what the charge paid");
 }
 
-static void finish_absent(struct payment_ask *ask)
+static void finish_absent(struct payment_ask *ask, struct span body)
 {
-    ask->absent = true;
+    const struct stripe_account *account = &ask->service->stripe_account;
     if (!ask->again) {
         finish_refused(ask,
                        "Stripe knows no such payment, or it is not complete: payment.reference "
                        "must be a completed Checkout Session, a subscription or a customer.");
-        return;
+    } else if (ask->call.status == 404 && stripe_is_of_other_mode(body)) {
+        finish_unknown(ask, "the API key in payment.secret_file is of the other mode (test or "
+                            "live) than the payments");
+    } else if (!stripe_account_is_known(account, ask->key)) {
+        finish_unknown(ask, "Stripe has found none of the payments yet that it was asked for with "
+                            "this API key: is payment.secret_file of another account?");
+    } else {
+        ask->reading = (struct pay_reading){.status = PAY_NONE};
+        read_on(ask);
     }
-    ask->reading = (struct pay_reading){.status = PAY_NONE};
+}
+
+static void subscription_read(struct payment_ask *ask)
+{
+    if (ask->again) stripe_account_found(&ask->service->stripe_account, ask->key);
     read_on(ask);
 }
 
@@ -250,9 +263,9 @@ static void subscription_answered(struct payment_ask *ask, struct span body)
     if (answer == STRIPE_UNCLEAR)
         finish_unknown(ask, "Stripe's answer is not what was asked for");
     else if (answer == STRIPE_ABSENT)
-        finish_absent(ask);
+        finish_absent(ask, body);
     else
-        read_on(ask);
+        subscription_read(ask);
 }
 
 static void step_answered(struct payment_ask *ask, struct span body)
@@ -303,6 +316,7 @@ static enum err step_start(struct payment_ask *ask)
     int length = snprintf(line->text, line->capacity, "Authorization: Bearer %s", key->text);
     if (length < 0 || (size_t)length >= line->capacity || strpbrk(line->text, "\r\n"))
         return ERR_IO;
+    ask->key = stripe_account_use(&ask->service->stripe_account, key);
     line->length = (size_t)length;
     const char *const headers[] = {line->text, "Stripe-Version: " STRIPE_VERSION,
                                    "Accept: application/json", NULL};
@@ -323,7 +337,6 @@ static enum err step_start(struct payment_ask *ask)
 enum err stripe_check(struct service *service, struct payment_ask *ask)
 {
     ask->service = service;
-    ask->absent = false;
     ask->renewed = false;
     ask->busy_s = 0;
     ask->reading = (struct pay_reading){.status = PAY_NONE};

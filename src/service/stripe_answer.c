@@ -129,6 +129,15 @@ bool stripe_is_missing(struct span body)
     return missing;
 }
 
+bool stripe_is_of_other_mode(struct span body)
+{
+    json_t *object = parse(body);
+    const char *words = text_of(json_object_get(object, "error"), "message");
+    bool other = words && strstr(words, "a similar object exists in") != NULL;
+    json_decref(object);
+    return other;
+}
+
 enum stripe_answer stripe_subscription_read(struct span body, const char *id,
                                             struct pay_reading *out)
 {
@@ -255,6 +264,8 @@ static bool event_fill(const json_t *event, struct stripe_event *out)
     const json_t *object = json_object_get(json_object_get(event, "data"), "object");
     const char *kind = text_of(object, "object"), *charge = NULL, *session = NULL;
     const char *subscription = NULL, *customer = id_of(object, "customer");
+    const char *id = text_of(event, "id");
+    if (!id || !id[0]) return false; /* by which it counts once */
     if (!is_object(event, "event", NULL) || !text_of(event, "type") || !kind) return false;
     if (!strcmp(kind, "subscription"))
         subscription = text_of(object, "id");
@@ -267,7 +278,7 @@ static bool event_fill(const json_t *event, struct stripe_event *out)
     /* One that bought no subscription is not to take the place of one that did. */
     if (!strcmp(kind, "checkout.session") && subscription) session = text_of(object, "id");
     client_reference_copy(out->client_reference, object, "");
-    return copy(out->id, sizeof out->id, text_of(event, "id")) &&
+    return copy(out->id, sizeof out->id, id) &&
            copy(out->type, sizeof out->type, text_of(event, "type")) &&
            copy(out->subscription, sizeof out->subscription, subscription) &&
            copy(out->customer, sizeof out->customer, customer) &&

@@ -38,6 +38,8 @@ class StripeStandIn:
         self.payments = []  # of invoices
         self.webhook_secrets = ["whsec_" + secrets.token_hex(16)]
         self.fault, self.problems, self.calls = None, [], []
+        self.keys = {API_KEY}
+        self.strangers = {}  # other accounts' keys, of their mode ("test", "live"): they know nothing here
         self.rate, self.window = None, []  # calls a second, beyond it 429
         self.release = threading.Event()
         self.held = 0  # answers that are late
@@ -196,7 +198,9 @@ class StripeStandIn:
         try:
             if limited or fault == 429:
                 self.error(handler, 429, "rate_limit")
-            elif handler.headers.get("Authorization") != f"Bearer {API_KEY}" or fault == 401:
+            elif (key := handler.headers.get("Authorization", "").removeprefix("Bearer ")) in self.strangers:
+                self.do_know_nothing(handler, self.strangers[key])
+            elif key not in self.keys or fault == 401:
                 self.error(handler, 401, "invalid_request_error")
             elif fault == 500:
                 self.error(handler, 500, "api_error")
@@ -268,6 +272,11 @@ class StripeStandIn:
         handler.wfile.write(body)
 
     # ---- faults ----
+
+    def do_know_nothing(self, handler, mode):
+        hint = "; a similar object exists in test mode, but a live mode key was used to make this request."
+        self.error(handler, 404, "invalid_request_error", code="resource_missing",
+                   message="No such object" + (hint if mode == "live" else ""))
 
     def do_slow(self, handler, path, query):
         self.release.wait(60)

@@ -175,6 +175,13 @@ static void a_charge_and_what_it_paid(void **state)
     assert_false(stripe_is_missing(SPAN("{\"error\":{\"code\":7}}")));
     assert_false(stripe_is_missing(SPAN("<html>Not Found</html>")));
     assert_false(stripe_is_missing(SPAN("")));
+    assert_true(stripe_is_of_other_mode(SPAN(
+        "{\"error\":{\"code\":\"resource_missing\",\"message\":\"No such subscription: 'sub_1'; a "
+        "similar object exists in live mode, but a test mode key was used to make this "
+        "request.\"}}")));
+    assert_false(stripe_is_of_other_mode(
+        SPAN("{\"error\":{\"message\":\"No such subscription: 'sub_1'\"}}")));
+    assert_false(stripe_is_of_other_mode(SPAN("{\"error\":{\"message\":7}}")));
     assert_int_equal(
         stripe_charge_read(SPAN("{\"object\":\"charge\",\"id\":\"ch_1\",\"refunded\":true,"
                                 "\"customer\":{\"id\":\"cus_1\"},"
@@ -240,6 +247,9 @@ static void an_event_says_whom_it_is_about(void **state)
     assert_false(told("[]"));
     assert_false(told("{\"object\":\"charge\",\"id\":\"ch 1\"}"));
     assert_false(stripe_event_read(SPAN("{\"object\":\"event\",\"id\":\"evt_1\"}"), &event));
+    assert_false(stripe_event_read(SPAN("{\"object\":\"event\",\"id\":\"\",\"type\":\"t\","
+                                        "\"data\":{\"object\":{\"object\":\"x\"}}}"),
+                                   &event));
 }
 
 int main(void)
