@@ -295,6 +295,9 @@ static enum err check_together(const struct settings *settings, char *error)
     else if (settings->payment.provider == PAYMENT_PROVIDER_STRIPE &&
              settings->payment.secret_file[0] == '\0')
         wrong = "payment.provider = stripe needs payment.secret_file, the file with the API key";
+    else if (settings->payment.provider == PAYMENT_PROVIDER_STRIPE &&
+             strpbrk(settings->payment.url, "?#"))
+        wrong = "payment.url is what Stripe's paths are put behind; it has no ? and no #";
     else if (settings->keys.master_key_file[0] == '\0' || settings->keys.pepper_file[0] == '\0')
         wrong = "keys.master_key_file and keys.pepper_file must not be empty";
     else

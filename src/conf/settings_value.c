@@ -112,10 +112,11 @@ static bool is_url(const char *text)
 {
     static const char *const starts[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
     if (strcspn(text, " \"<>") != strlen(text)) return false;
+    /* No user and no password: http://127.0.0.1:80@example.com/ leads to example.com, and a
+     * password would stand where settings are shown. */
+    const char *host = strstr(text, "://");
+    if (!host || host[3 + strcspn(host + 3, "/?#@")] == '@') return false;
     if (strncmp(text, "https://", 8) == 0) return text[8] != '\0' && text[8] != '/';
-    /* http://127.0.0.1:80@example.com/ leads to example.com. */
-    if (strncmp(text, "http://", 7) == 0 && text[7 + strcspn(text + 7, "/?#@")] == '@')
-        return false;
     for (size_t i = 0; i < COUNT_OF(starts); i++) {
         size_t length = strlen(starts[i]);
         if (strncmp(text, starts[i], length) != 0) continue;
@@ -347,7 +348,8 @@ void setting_allowed(const struct setting *setting, char out[192])
         [SETTING_ADDRESS] = "IP:port, [IPv6]:port, unix:/path or nothing",
         [SETTING_HOSTS] = "name, name:port, several of them between commas, or nothing",
         [SETTING_PATH] = "an absolute path or nothing",
-        [SETTING_URL] = "an https URL, or http to 127.0.0.1, [::1] or localhost",
+        [SETTING_URL] =
+            "an https URL, or http to 127.0.0.1, [::1] or localhost, with no user in it",
         [SETTING_BASE_URL] =
             "an https URL without a slash at its end, or such an http one to a loopback address",
         [SETTING_MAIL_URL] =

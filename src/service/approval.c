@@ -8,6 +8,7 @@
 #include "service/entitle.h"
 #include "store/alert.h"
 #include "store/payment_read.h"
+#include "store/tier.h"
 
 static enum err refuse(struct problem *problem, const char *field, const char *message)
 {
@@ -49,6 +50,20 @@ static enum err former_settle(struct db *db, struct approval *approval)
                         approval->operation.now_ms);
 }
 
+/* One that wants no payment would end by the approval's end, though it never had to be paid. */
+static enum err tier_check(struct db *db, const struct approval *approval, struct problem *problem)
+{
+    struct tier_row row;
+    enum err error = tier_row_find(db, span_text(approval->tier), &row);
+    if (error == ERR_NOT_FOUND)
+        return refuse(problem, "body.tier", "there is no such tier; GET /v1/tiers lists them");
+    if (!error && !row.tier.requires_payment)
+        return refuse(problem, "body.tier",
+                      "wants no payment, so there is nothing to approve; PATCH /v1/customers/{id} "
+                      "with this tier gives it");
+    return error;
+}
+
 static enum err approval_run(struct db *db, struct operation *operation)
 {
     struct approval *approval = CONTAINER_OF(operation, struct approval, operation);
@@ -69,6 +84,7 @@ static enum err approval_run(struct db *db, struct operation *operation)
         return problem_set(&operation->problem, 404, "not_found", "There is no such customer.");
     if (approval->until <= operation->now_ms)
         return refuse(&operation->problem, "body.until", "must be in the future");
+    if (!error) error = tier_check(db, approval, &operation->problem);
     if (!error) error = entitle_open(db, &entitle);
     if (error) return error;
     approval->customer_id = customer.id;
@@ -77,9 +93,6 @@ static enum err approval_run(struct db *db, struct operation *operation)
     entitle.row.provider = "approval";
     entitle.row.reference = entitle.row.resolved_reference = NULL;
     error = entitle_read(db, &entitle, &facts);
-    if (error == ERR_NOT_FOUND)
-        return refuse(&operation->problem, "body.tier",
-                      "there is no such tier; GET /v1/tiers lists them");
     if (!error) error = payment_read_end(db, customer.id);
     if (!error) error = former_settle(db, approval);
     if (!error) error = entitle_save(db, &entitle);

@@ -117,6 +117,8 @@ static void mistakes_are_named(void **state)
     refuses("[metering]\nmax_wait = 250\n", "10ms to 60000ms");
     refuses("[limits]\npipelined = 65\n", "from 1 to 64");
     refuses("[payment]\nprovider = http\n", "needs payment.url");
+    refuses("[payment]\nprovider = stripe\nsecret_file = /s\nurl = https://stripe.example/?a=b\n",
+            "no ? and no #");
     refuses("[listen]\napi =\n", "listen.api is empty");
     refuses("[mail]\n\nurl = http://relay.example\n", "keymeter.conf:3: mail.url cannot be");
     refuses("[mail]\nurl = smtp://u:p@relay.example\n", "(STARTTLS), maildir:/path; no user in it");
@@ -214,7 +216,9 @@ static void values_are_checked_by_type(void **state)
         {"payment.url=http://127.0.0.1.example/", false},
         {"payment.url=http://localhost@billing.example/", false},
         {"payment.url=http://localhost:80@billing.example/", false},
-        {"payment.url=https://user:word@billing.example/", true},
+        {"payment.url=https://user:word@billing.example/", false},
+        {"product.endpoint=https://user@api.example", false},
+        {"payment.url=https://billing.example/@x?to=a@b", true},
         {"payment.url=http://localhost:80/@x", true},
         {"payment.url=ftp://127.0.0.1/", false},
         {"portal.base_url=https://keys.example.com", true},
