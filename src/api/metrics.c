@@ -15,6 +15,7 @@
 #include "service/mailer.h"
 #include "service/meter.h"
 #include "service/reconciler.h"
+#include "service/rotator.h"
 #include "service/token_cache.h"
 
 #include <stdio.h>
@@ -221,6 +222,24 @@ static void pools_write(struct buf *out, const struct service *service,
         labelled(out, "pool_waiting", "pool", stats->pools[i].name, stats->pools[i].waiting);
 }
 
+static void rotation_write(struct buf *out, const struct service *service)
+{
+    static const char name[] = "rotation_steps_total";
+    struct rotator_stats stats = {0};
+    if (service->rotator) rotator_get_stats(service->rotator, &stats);
+    head(out, name, "counter", "Steps of rotation that this node did.");
+    labelled(out, name, "step", "notice", stats.notices);
+    labelled(out, name, "step", "rotate", stats.rotations);
+    labelled(out, name, "step", "remind", stats.reminders);
+    labelled(out, name, "step", "retire", stats.retirements);
+    labelled(out, name, "step", "expiring", stats.expiring);
+    counter(out, "rotation_steps_failed_total", "Steps that failed, and are tried again.",
+            stats.failed);
+    gauge(out, "rotation_late_seconds", "How long the first due step has been due.", stats.late_s);
+    gauge(out, "rotation_paused", "1 while the wall clock is not believed.",
+          service->rotator && rotator_is_paused(service->rotator));
+}
+
 static void payment_write(struct buf *out, const struct service *service)
 {
     struct reconciler_stats stats = {0};
@@ -280,6 +299,7 @@ struct verdict handle_metrics(struct http_request *request)
         node_write(&out, service, &stats);
     }
     pools_write(&out, service, service->meter ? &stats : NULL);
+    rotation_write(&out, service);
     payment_write(&out, service);
     mail_write(&out, service);
     process_write(&out);

@@ -54,6 +54,7 @@ struct look {
     struct rotation_pick picks[PAGE + USED_LOOKED];
     size_t count;
     bool full;
+    int64_t oldest_at; /* of what is due; 0: nothing is */
 };
 
 struct rotator {
@@ -72,6 +73,7 @@ struct rotator {
     int64_t used_us;
     int64_t allowance, allowance_us; /* notices and rotations of this minute */
     struct list runs;
+    struct rotator_stats stats;
     void (*closed)(void *context);
     void *closed_context;
 };
@@ -182,6 +184,7 @@ static enum err look_pick(struct db *db, struct look *look, size_t *count)
     enum err error = rotation_pick(db, look->now.wall_ms, look->picks, PAGE, count);
     if (error) return error;
     look->full = *count == PAGE;
+    look->oldest_at = *count ? look->picks[0].look_at : 0;
     order_picks(look, look->picks, *count);
     if (look->used_too)
         error = rotation_pick_used(db, &look->cursor, USED_LOOKED, look->picks + *count, &used);
@@ -283,6 +286,12 @@ static void pass_end(struct rotator *rotator, enum err error)
 
 static void count_step(struct rotator *rotator, const struct rotation_work *work)
 {
+    struct rotator_stats *stats = &rotator->stats;
+    stats->notices += work->did == ROTATION_NOTICE;
+    stats->rotations += work->did == ROTATION_ROTATE;
+    stats->reminders += work->did == ROTATION_REMIND;
+    stats->retirements += work->did == ROTATION_RETIRE;
+    stats->expiring += work->did == ROTATION_EXPIRING;
     for (struct list *at = rotator->runs.next; at != &rotator->runs; at = at->next) {
         struct rotator_run *run = CONTAINER_OF(at, struct rotator_run, link);
         run->notified += work->did == ROTATION_NOTICE;
@@ -330,8 +339,10 @@ static void work_finished(struct operation *operation, enum err error)
     if (!error) {
         rotator->progress++;
         count_step(rotator, work);
-    } else if (error != ERR_NOT_FOUND && error != ERR_FENCED && error != ERR_DB_RETRY)
+    } else if (error != ERR_NOT_FOUND && error != ERR_FENCED && error != ERR_DB_RETRY) {
+        rotator->stats.failed++;
         log_event(LOG_WARN, "rotation_failed", "%s", err_name(error));
+    }
     work_free(work);
     slice_part_done(rotator);
 }
@@ -378,6 +389,8 @@ static void look_done(struct db_job *job, enum err error)
         rotator->cursor = look->cursor;
         rotator->progress = rotator->next = 0;
         rotator->allowance = look->allowance;
+        int64_t late_ms = look->oldest_at ? look->now.wall_ms - look->oldest_at : 0;
+        rotator->stats.late_s = late_ms > 0 ? (uint64_t)late_ms / 1000 : 0;
         slice_submit(rotator);
         return;
     }
@@ -433,6 +446,11 @@ void rotator_run(struct rotator *rotator, struct rotator_run *run)
 bool rotator_is_paused(const struct rotator *rotator)
 {
     return rotator->paused;
+}
+
+void rotator_get_stats(const struct rotator *rotator, struct rotator_stats *stats)
+{
+    *stats = rotator->stats;
 }
 
 void rotator_watch(const struct rotator *rotator, struct clock_watch *out)

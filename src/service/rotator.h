@@ -24,6 +24,14 @@ bool rotator_is_paused(const struct rotator *rotator);
 struct clock_watch;
 void rotator_watch(const struct rotator *rotator, struct clock_watch *out);
 
+struct rotator_stats {
+    uint64_t notices, rotations, reminders, retirements, expiring; /* steps done by this node */
+    uint64_t failed;
+    uint64_t
+        late_s; /* how long the first due step of all nodes has been due, as of the last look */
+};
+void rotator_get_stats(const struct rotator *rotator, struct rotator_stats *stats);
+
 /* What is due, done now: as much as fits into 4 seconds and the allowance of the minute. */
 struct rotator_run {
     struct list link;                      /* the rotator's */

@@ -182,8 +182,8 @@ enum err rotation_pick(struct db *db, int64_t now_ms, struct rotation_pick *out,
                        size_t *count)
 {
     static const char sql[] =
-        "SELECT STRAIGHT_JOIN d.key_id, d.generation, d.step, k.customer_id FROM (SELECT key_id,"
-        " generation, step, look_at FROM rotation FORCE INDEX (look) WHERE look_at <= ?"
+        "SELECT STRAIGHT_JOIN d.key_id, d.generation, d.step, k.customer_id, d.look_at FROM (SELECT"
+        " key_id, generation, step, look_at FROM rotation FORCE INDEX (look) WHERE look_at <= ?"
         " ORDER BY look_at, key_id LIMIT ?) d JOIN api_key k ON k.id = d.key_id"
         " ORDER BY d.look_at, d.key_id";
     struct db_rows rows;
@@ -196,6 +196,7 @@ enum err rotation_pick(struct db *db, int64_t now_ms, struct rotation_pick *out,
             .generation = (uint32_t)db_get_u64(&rows, 1),
             .step = (int)db_get_i64(&rows, 2),
             .customer_id = db_get_u64(&rows, 3),
+            .look_at = db_get_i64(&rows, 4),
         };
     db_finish(&rows);
     return ERR_OK;

@@ -61,6 +61,7 @@ struct rotation_pick {
     uint64_t key_id, customer_id;
     uint32_t generation;
     int step;
+    int64_t look_at; /* since when it is due; by rotation_pick */
     int64_t used_at; /* by rotation_pick_used */
 };
 /* Steps to be looked at, oldest first. */

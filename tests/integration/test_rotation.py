@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 import pytest
 
 import claims
+import exposition
 import rotations
 from daemon import free_port, request, wait_for
 from faked_clock import DAY, HOUR, FakedClock
@@ -39,6 +40,12 @@ def verified(node, secret):
 
 def reveal(node, token, address=None):
     return request(address or node.api, "POST", "/v1/claims/reveal", {"token": token})
+
+
+def metric(node, name, **labels):
+    """Of the rotator, as it is told at /metrics."""
+    metrics = exposition.parse(request(node.api, "GET", "/metrics").body.decode())
+    return exposition.value(metrics, "keymeter_rotation_" + name, **labels)
 
 
 class Walk:
@@ -174,6 +181,21 @@ def test_a_minute_brings_so_many_rotations_and_no_more(build_directory):
         ran = rotations.run(node)
         assert 2 <= ran["notified"] <= 8 and ran["due"] == 20 - ran["notified"], ran
         assert rotations.mails(cluster)["rotation_upcoming"] == ran["notified"]
+        assert metric(node, "steps_total", step="notice") == ran["notified"]
+        assert metric(node, "late_seconds") > 10**9  # those that wait since 1970
+
+
+def test_how_late_it_is_comes_down(build_directory):
+    with Cluster(build_directory, "one") as cluster:
+        node = cluster.nodes[0]
+        key, _ = rotations.signup(node)
+        rotations.make_due(cluster, key)
+        with cluster.database.locked(f"SELECT 1 FROM api_key WHERE id = {claims.number_of(key)} FOR UPDATE"):
+            assert rotations.run(node)["notified"] == 0
+            assert metric(node, "late_seconds") > 10**9
+        assert rotations.run(node)["notified"] == 1
+        rotations.run(node)
+        assert metric(node, "late_seconds") == metric(node, "steps_failed_total") == 0
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR, 90 * DAY, -90 * DAY])
@@ -184,6 +206,7 @@ def test_a_clock_that_jumps_pauses_until_it_is_confirmed(build_directory, clock,
         rotations.make_due(cluster, key)
         clock.move(jump)
         assert rotations.run(node)["paused"]
+        assert metric(node, "paused") == 1
         assert reveal(node, claims.token()).status == 503
         assert rotations.mails(cluster) == {}
         [alert] = node.must("GET", "/v1/alerts?status=open")["data"]
