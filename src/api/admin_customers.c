@@ -5,6 +5,7 @@
 #include "api/admin_chart.h"
 #include "api/admin_key_forms.h"
 #include "api/request.h"
+#include "conf/settings.h"
 #include "service/context.h"
 
 #include <string.h>
@@ -31,6 +32,9 @@ static void list_finish(struct admin_page *page)
                    admin_tier_options(page, "Any tier", admin_query(request, "tier")));
     admin_order_link(page, names, COUNT_OF(names));
     admin_more_link(page, "customers", &filters);
+    admin_page_set(page, "paid",
+                   json_boolean(request_service(request)->settings->payment.provider !=
+                                PAYMENT_PROVIDER_NONE));
     admin_page_show(page);
 }
 

@@ -1,28 +1,26 @@
 /* Importing keys that were issued elsewhere. Called by the routing of the dashboard on the loop
  * thread. What always holds: each line is one call of POST /v1/keys/import, checked, done and
- * audited there; lines are done in turn, and what became of each is told, also where one failed; a
- * line that was imported before is refused as such, so that a list can be sent again.
+ * audited there; lines are done in turn (api/admin_work.h), and what became of each is told, also
+ * where one failed; a line that was imported before is refused as such, so that a list can be sent
+ * again.
  *
  * A browser with scripts sends a long list in pieces, and shows how far it is (admin.js). */
 #include "api/admin.h"
 #include "api/admin_action.h"
-#include "base/clock.h"
+#include "api/admin_work.h"
 
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINES_MOST = 200, WORDS = 4, TURN_US = 3500000 };
+enum { LINES_MOST = 200, WORDS = 4 };
 
 struct import_run {
+    struct admin_work work;
     struct admin_action *action;
-    struct inner_call call;
     const char *rest; /* of the lines, in the form */
     json_t *results;
     json_int_t number, good;
-    int64_t begun_us;
-    bool starting,
-        answered; /* a call that answers at once does not go on by itself: see lines_go */
     char line[1024];
 };
 
@@ -128,8 +126,9 @@ static void result_add(struct import_run *run, const char *customer, const json_
 
 /* ---- one after the other ---- */
 
-static void import_end(struct import_run *run)
+static void import_end(struct admin_work *work)
 {
+    struct import_run *run = CONTAINER_OF(work, struct import_run, work);
     struct http_request *request = run->action->request;
     struct admin_page *page = import_page(request);
     struct web_form form = run->action->form;
@@ -158,39 +157,21 @@ static void import_end(struct import_run *run)
     web_form_done(&form);
 }
 
-static void lines_go(struct import_run *run);
-
-static void line_done(struct inner_call *call)
+static void line_told(struct admin_work *work)
 {
-    struct import_run *run = CONTAINER_OF(call, struct import_run, call);
-    const json_t *error = json_array_get(json_object_get(call->answer, "errors"), 0);
-    const char *location = json_string_value(json_object_get(error, "location"));
-    const char *message = json_string_value(json_object_get(error, "message"));
-    const char *detail = json_string_value(json_object_get(call->answer, "detail"));
-    const char *dot = location ? strchr(location, '.') : NULL;
-    const char *wrong = NULL;
-    if (call->status >= 300)
-        wrong = error ? arena_printf(&run->action->request->arena, "%s %s", dot ? dot + 1 : "it",
-                                     message ? message : "is wrong")
-                      : detail;
-    if (call->status >= 300 && !wrong) wrong = "It was not done; try again.";
-    result_add(run, run->line, call->answer, wrong);
-    inner_call_done(call);
-    run->answered = true;
-    if (!run->starting) lines_go(run);
+    struct import_run *run = CONTAINER_OF(work, struct import_run, work);
+    result_add(run, run->line, work->call.answer, admin_work_wrong(work));
 }
 
 /* The next line that has something; what is beyond one form's time is left in it. */
-static void lines_go(struct import_run *run)
+static bool line_next(struct admin_work *work)
 {
+    struct import_run *run = CONTAINER_OF(work, struct import_run, work);
     char *words[WORDS];
     for (;;) {
         run->rest += strspn(run->rest, "\n");
-        bool late = clock_mono_us() - run->begun_us > TURN_US;
-        if (!*run->rest || late || json_array_size(run->results) == LINES_MOST) {
-            import_end(run);
-            return;
-        }
+        if (!*run->rest || admin_work_late(work) || json_array_size(run->results) == LINES_MOST)
+            return false;
         size_t length = strcspn(run->rest, "\n");
         const char *line = run->rest;
         run->rest += length;
@@ -207,15 +188,10 @@ static void lines_go(struct import_run *run)
             continue;
         }
         const char *body = body_make(run, words);
-        run->call = (struct inner_call){.method = HTTP_M_POST,
-                                        .path = "/v1/keys/import",
-                                        .body = span_text(body ? body : "{}"),
-                                        .done = line_done};
-        run->starting = true;
-        run->answered = false;
-        inner_call_start(&run->call, run->action->request);
-        run->starting = false;
-        if (!run->answered) return; /* line_done goes on */
+        work->call = (struct inner_call){.method = HTTP_M_POST,
+                                         .path = "/v1/keys/import",
+                                         .body = span_text(body ? body : "{}")};
+        return true;
     }
 }
 
@@ -229,10 +205,11 @@ struct verdict handle_admin_import(struct http_request *request)
         web_form_done(&action->form);
         return web_reply_error(request, ERR_NO_MEMORY, NULL);
     }
+    run->work = (struct admin_work){
+        .request = request, .next = line_next, .told = line_told, .end = import_end};
     run->action = action;
     run->rest = web_form_text(&action->form, "lines");
     run->results = json_array();
-    run->begun_us = clock_mono_us();
-    lines_go(run);
+    admin_work_go(&run->work);
     return http_pending(request);
 }

@@ -53,6 +53,8 @@ static const struct http_route routes[] = {
     {HTTP_M_POST, "/admin/customers/{id}/approve", handle_admin_customer_approve, &managers},
     {HTTP_M_POST, "/admin/customers/{id}/portal-link", handle_admin_customer_portal, &managers},
     {HTTP_M_POST, "/admin/customers/{id}/erase", handle_admin_customer_erase, &managers},
+    {HTTP_M_GET, "/admin/reconcile", handle_admin_reconcile_page, &managers},
+    {HTTP_M_POST, "/admin/reconcile", handle_admin_reconcile, &managers},
     {HTTP_M_GET, "/admin/tiers", handle_admin_tiers, &readers},
     {HTTP_M_GET, "/admin/tiers/{slug}", handle_admin_tier, &readers},
     {HTTP_M_GET, "/admin/new-tier", handle_admin_tier_new, &managers},

@@ -282,6 +282,23 @@ enum err payment_read_page(struct db *db, unsigned node, unsigned incarnation, c
     return ended(db, error);
 }
 
+enum err payment_read_count(struct db *db, const char *provider, size_t at_most, uint64_t *count)
+{
+    static const char sql[] =
+        "SELECT COUNT(*) FROM (SELECT 1 FROM payment_read r"
+        " JOIN entitlement e ON e.customer_id = r.customer_id"
+        " JOIN customer c ON c.id = r.customer_id WHERE r.customer_id > 0" WHOSE " LIMIT ?) paid";
+    struct db_rows rows;
+    *count = 0;
+    enum err error = db_query(db, sql, DB_VALUES(db_text(provider), db_u64(at_most)), &rows);
+    if (error) return error;
+    if (db_next(&rows)) {
+        *count = db_get_u64(&rows, 0);
+        db_finish(&rows);
+    }
+    return ERR_OK;
+}
+
 enum err payment_read_waiting(struct db *db, int64_t now_ms, size_t at_most, uint64_t *count,
                               int64_t *oldest_at)
 {

@@ -86,6 +86,9 @@ MUST_USE enum err payment_read_page(struct db *db, unsigned node, unsigned incar
                                     const char *provider, uint64_t after, bool begin,
                                     int64_t now_ms, size_t limit, struct arena *arena,
                                     struct payment_due **due, size_t *count, uint64_t *last);
+/* How many customers payment_read_page reads in all, counted no further than `at_most`. */
+MUST_USE enum err payment_read_count(struct db *db, const char *provider, size_t at_most,
+                                     uint64_t *count);
 /* Readings that are due, counted no further than `at_most`; and how old the oldest is. */
 MUST_USE enum err payment_read_waiting(struct db *db, int64_t now_ms, size_t at_most,
                                        uint64_t *count, int64_t *oldest_at);

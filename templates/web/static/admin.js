@@ -59,7 +59,17 @@ for (const field of document.querySelectorAll("[data-typed]")) {
   look();
 }
 
-// Long work in pieces, with what is done so far: form[data-pieces="name of its lines"]. Without this the form is sent
+// A part of long work is sent: done(status, its page), with neither where nothing came.
+function sendPart(form, data, done) {
+  const call = new XMLHttpRequest();
+  call.open("POST", form.action);
+  call.responseType = "document";
+  call.onerror = () => done(0, null);
+  call.onload = () => done(call.status, call.response);
+  call.send(data);
+}
+
+// A list in pieces, with what is done so far: form[data-pieces="name of its lines"]. Without this the form is sent
 // whole, and the page shows what was left.
 for (const form of document.querySelectorAll("form[data-pieces]")) {
   const PIECE = 25;
@@ -82,20 +92,14 @@ for (const form of document.querySelectorAll("form[data-pieces]")) {
     }
     const data = new URLSearchParams(new FormData(form));
     data.set(form.dataset.pieces, lines.slice(at, at + PIECE).join("\n"));
-    const call = new XMLHttpRequest();
-    call.open("POST", form.action);
-    call.responseType = "document";
-    const failed = () => {
-      box.value = lines.slice(at).join("\n");
-      stop("It stopped here; what is left stands above, and can be sent again.");
-    };
-    call.onerror = failed;
-    call.onload = () => {
-      const made = call.response?.querySelectorAll("[data-lines] tr") ?? [];
-      const left = call.response?.getElementById(box.id)?.value;
-      if (call.status !== 200 || left === undefined) return failed();
+    sendPart(form, data, (status, page) => {
+      const made = page?.querySelectorAll("[data-lines] tr") ?? [];
+      const left = page?.getElementById(box.id)?.value;
       const done = Math.min(PIECE, lines.length - at) - (left ? left.split("\n").length : 0);
-      if (!done) return failed();
+      if (status !== 200 || left === undefined || !done) {
+        box.value = lines.slice(at).join("\n");
+        return stop("It stopped here; what is left stands above, and can be sent again.");
+      }
       for (const row of made) {
         row.cells[0].textContent = at + Number(row.cells[0].textContent);
         if (row.querySelector(".wrong")) bad++;
@@ -104,8 +108,7 @@ for (const form of document.querySelectorAll("form[data-pieces]")) {
       rows.closest("section").hidden = false;
       at += done;
       go(lines, bad);
-    };
-    call.send(data);
+    });
   };
   form.addEventListener("submit", (event) => {
     const lines = box.value.split("\n").filter((line) => line.trim());
@@ -116,5 +119,55 @@ for (const form of document.querySelectorAll("form[data-pieces]")) {
     form.querySelector("button").disabled = true;
     form.querySelector("[data-progress]").hidden = false;
     go(lines, 0);
+  });
+}
+
+// Work in parts, each behind a press of the button of form[data-steps] in #work: here they follow by themselves. The
+// address goes with them, so that the page, opened again, goes on from there.
+if (document.querySelector("form[data-steps]")) {
+  const line = document.querySelector("[data-progress]");
+  const bar = line.querySelector("progress");
+  const told = line.querySelector("[data-told]");
+  const pause = line.querySelector("[data-pause]");
+  let going = false;
+  const rest = (text) => {
+    const held = document.activeElement === pause || document.activeElement === document.body;
+    const form = document.querySelector("form[data-steps]");
+    if (text) told.textContent = text;
+    going = false;
+    pause.hidden = true;
+    if (form) form.hidden = false;
+    if (held) (document.querySelector("[data-end]") ?? form?.querySelector("button"))?.focus();
+  };
+  const go = (form) => {
+    const data = new URLSearchParams(new FormData(form));
+    form.hidden = true;
+    sendPart(form, data, (status, page) => {
+      const work = page?.getElementById("work");
+      const fresh = page?.querySelector("[data-progress]");
+      if (!work || !fresh) return rest("It stopped here, and what is done stays done. Continue, or open the page anew.");
+      bar.max = fresh.querySelector("progress").max;
+      bar.value = fresh.querySelector("progress").value;
+      told.textContent = fresh.querySelector("[data-told]").textContent;
+      document.getElementById("work").replaceWith(document.adoptNode(work));
+      const next = work.querySelector("form[data-steps].formed");
+      history.replaceState(null, "", next ? next.action : location.pathname);
+      if (status !== 200) return rest(page.querySelector("[role=alert]")?.textContent);
+      if (!next || !going) return rest();
+      go(next);
+    });
+  };
+  pause.addEventListener("click", () => {
+    going = false;
+    pause.hidden = true;
+  });
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[data-steps]")) return;
+    event.preventDefault();
+    if (going) return;
+    going = true;
+    line.hidden = pause.hidden = false;
+    pause.focus();
+    go(event.target);
   });
 }
