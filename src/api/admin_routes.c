@@ -101,6 +101,7 @@ struct verdict admin_handle(struct http_request *request)
     struct problem problem = {0};
     struct http_match match = http_route_find(routes, COUNT_OF(routes), request);
     http_answer_by(request, ANSWER_MS, web_answer_late);
+    request->home = "admin";
     if (match.route) return admin_gate(request, match.route->context, match.route->handler);
     enum err denied =
         match.allowed

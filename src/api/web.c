@@ -213,8 +213,9 @@ static struct web_page problem_page(const struct http_request *request,
     return (struct web_page){.status = problem->status,
                              .name = "error",
                              .title = title,
-                             .context = json_pack("{s:s, s:s}", "detail", problem->detail,
-                                                  "request_id", request->request_id),
+                             .context = json_pack("{s:s, s:s, s:{s:b}}", "detail", problem->detail,
+                                                  "request_id", request->request_id, "home",
+                                                  request->home ? request->home : "none", true),
                              .allowed = allowed};
 }
 

@@ -117,6 +117,11 @@ static const struct http_route routes[] = {
     {HTTP_M_GET, "/brand/{name}", handle_brand, &everywhere},
 };
 
+static bool portal_has(const struct http_request *request)
+{
+    return span_is(request->path, "/portal") || span_starts(request->path, "/portal/");
+}
+
 struct verdict web_handle(struct http_request *request, enum web_side side)
 {
     const struct service *service = request->listener_context;
@@ -124,6 +129,7 @@ struct verdict web_handle(struct http_request *request, enum web_side side)
     bool alone = !service->settings->listen.public[0];
     const char *what = side == WEB_ON_API ? "call: see /openapi.json" : "call";
     if (!match.route && side == WEB_ON_API && admin_has(request)) return admin_handle(request);
+    if (portal_has(request) && (alone || side == WEB_ON_PUBLIC)) request->home = "portal";
     if (!match.route && match.allowed) {
         struct problem problem = {0};
         enum err denied =

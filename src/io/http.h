@@ -71,6 +71,7 @@ struct http_request {
     void *user;                     /* the handler's own, NULL at first */
     const char *actor;              /* the routing's: who asks, where no token does; NULL: nobody */
     const void *standing; /* what they were let in by (service/admin_standing.h), or NULL */
+    const char *home;     /* of pages that belong together the first, "admin"; NULL: it is none */
     /* A pending request's answer is first given to `hold`, once: true keeps it back (what it points
      * to lives only until hold returns), and http_finish is called again later. NULL at first. */
     bool (*hold)(struct http_request *request, const struct http_response *response);

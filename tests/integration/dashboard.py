@@ -30,6 +30,11 @@ class Page:
         found = re.search(f'name="{name}" value="([^"]*)"', self.body)
         return html.unescape(found[1]) if found else None
 
+    def way(self, words):
+        """Where the link of those words leads."""
+        link = re.search(rf'<a [^>]*href="([^"]*)">{words}</a>', self.body)[1]
+        return urlsplit(urljoin(f"http://x{self.path}", html.unescape(link))).path
+
     @property
     def fields(self):
         """What the page's main form sends when nothing is changed in it: [(name, value)]."""

@@ -317,6 +317,14 @@ def test_the_overview_counts(cluster, node):
     assert "Active keys" in page.text and "Who used most" in page.text and "<svg class=\"chart\"" in page.body
 
 
+def test_who_is_lost_finds_back(cluster):
+    admin = joined(cluster)
+    for path in ("/admin/nowhere", "/admin/keys/", "/admin/keys/key_0000000000000", "/admin/no/where/at/all"):
+        page = admin.get(path)
+        assert page.status == 404, page
+        assert admin.get(page.way("To the dashboard")).path == "/admin"
+
+
 def test_what_every_page_says_of_itself(cluster, node):
     admin = joined(cluster)
     for path in ("/admin", "/admin/account", "/admin/nowhere"):

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from urllib.parse import urljoin
 
 import pytest
 
@@ -283,6 +284,14 @@ def test_anothers_ids_are_not_there(node):
     assert node.gate_until(secret).status == 200
     for path in ("/portal/keys/key_x", f"/portal/keys/{own}/fly", "/portal/keys/", f"/portal/keys/{theirs}"):
         assert visit.get(path).status == 404, path
+
+
+def test_who_is_lost_finds_back(node):
+    visit = Visit(node, signup(node)[0])
+    for path in ("/portal/nowhere", "/portal/keys/key_x", "/portal/keys/key_0000000000000/edit"):
+        page = visit.get(path)
+        way = re.search(r'href="([^"]*)">To your API keys</a>', page.body.decode())
+        assert page.status == 404 and visit.get(urljoin(path, way[1])).status == 200, path
 
 
 def test_forms_of_others_do_nothing(node):

@@ -134,4 +134,7 @@ def test_customers_pages_are_on_the_public_listener(public):
     is_page(get(public.api, "/docs"), 200)
     for path in ("/docs", "/openapi.json", "/livez", "/metrics", "/", "/admin/"):
         is_page(get(public.public, path), 404)
+    # A page leads back to what its own listener has.
+    assert b"../portal\"" in get(public.public, "/portal/x").body and b"/portal\"" not in get(public.api, "/portal/x").body
+    assert b"../admin\"" in get(public.api, "/admin/x").body and b"/admin\"" not in get(public.public, "/admin/x").body
     assert request(public.public, "GET", "/v1/keys").status == 404
