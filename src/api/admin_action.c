@@ -147,25 +147,27 @@ static void call_done(struct inner_call *call)
     admin_action_leave(action);
 }
 
-struct verdict admin_action_call(struct admin_action *action, enum http_method method,
-                                 const char *path, json_t *body)
+static struct verdict no_memory(struct admin_action *action)
 {
     struct http_request *request = action->request;
-    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
-    const char *copy = text ? arena_copy(&request->arena, span_text(text)) : NULL;
-    bool lacks = !path || (body && !copy);
+    web_form_done(&action->form);
+    return web_reply_error(request, ERR_NO_MEMORY, NULL);
+}
+
+static struct verdict call_start(struct admin_action *action, enum http_method method,
+                                 const char *path, struct span body)
+{
+    struct http_request *request = action->request;
     const char *once = web_form_text(&action->form, "once");
-    free(text);
-    json_decref(body);
-    if (lacks) {
-        web_form_done(&action->form);
-        return web_reply_error(request, ERR_NO_MEMORY, NULL);
-    }
-    action->call = (struct inner_call){.method = method, .path = path, .done = call_done};
-    if (copy) action->call.body = span_text(copy);
     const char *version = web_form_text(&action->form, "version");
-    if (*version) action->call.if_match = arena_printf(&request->arena, "\"%.40s\"", version);
-    action->call.if_none = action->creates;
+    const char *if_match = *version ? arena_printf(&request->arena, "\"%.40s\"", version) : NULL;
+    if (!path || (*version && !if_match)) return no_memory(action);
+    action->call = (struct inner_call){.method = method,
+                                       .path = path,
+                                       .body = body,
+                                       .if_match = if_match,
+                                       .if_none = action->creates,
+                                       .done = call_done};
     if (strlen(once) >= ONCE_MIN) {
         action->call.once = span_text(once);
         action->call.whose = admin_of(request)->session;
@@ -174,7 +176,30 @@ struct verdict admin_action_call(struct admin_action *action, enum http_method m
     return http_pending(request);
 }
 
+struct verdict admin_action_call(struct admin_action *action, enum http_method method,
+                                 const char *path, json_t *body)
+{
+    char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    const char *copy = text ? arena_copy(&action->request->arena, span_text(text)) : NULL;
+    free(text);
+    json_decref(body);
+    return copy ? call_start(action, method, path, span_text(copy)) : no_memory(action);
+}
+
+struct verdict admin_action_call_bare(struct admin_action *action, enum http_method method,
+                                      const char *path)
+{
+    return call_start(action, method, path, (struct span){0});
+}
+
 /* ---- bodies ---- */
+
+void admin_body_set(json_t **body, const char *name, json_t *value)
+{
+    if (!json_object_set_new(*body, name, value)) return;
+    json_decref(*body);
+    *body = NULL;
+}
 
 json_t *admin_field_or_null(const struct admin_action *action, const char *name)
 {
@@ -199,7 +224,10 @@ json_t *admin_field_list(const struct admin_action *action, const char *name)
     const char *at = web_form_text(&action->form, name);
     while (list && *at) {
         size_t length = strcspn(at, ", \t\n");
-        if (length && json_array_append_new(list, json_stringn(at, length))) break;
+        if (length && json_array_append_new(list, json_stringn(at, length))) {
+            json_decref(list);
+            return NULL;
+        }
         at += length;
         at += strspn(at, ", \t\n");
     }

@@ -23,9 +23,13 @@ struct admin_action {
 
 /* Reads the form. NULL: *verdict is the answer. */
 struct admin_action *admin_action_new(struct http_request *request, struct verdict *verdict);
-/* Calls. `body` is taken over; NULL: none. */
+/* Calls. `path` is the request's arena's, `body` is taken over; NULL of either: there was no memory
+ * for it, nothing is called, and the answer is 503. */
 MUST_USE struct verdict admin_action_call(struct admin_action *action, enum http_method method,
                                           const char *path, json_t *body);
+/* The same of a call that has no body. */
+MUST_USE struct verdict admin_action_call_bare(struct admin_action *action, enum http_method method,
+                                               const char *path);
 /* The page again with these errors: a text for the whole, and by field {"title": "…"} (taken over;
  * may be NULL). The request must be pending. */
 void admin_action_again(struct admin_action *action, int status, const char *detail,
@@ -36,7 +40,9 @@ MUST_USE struct verdict admin_action_wrong(struct admin_action *action, const ch
 /* Goes to `to`. */
 void admin_action_leave(struct admin_action *action);
 
-/* ---- making bodies of what the form has ---- */
+/* ---- making bodies of what the form has: whole, or NULL where memory ends ---- */
+/* Takes `value` over. What cannot be put into *body frees it: it is NULL then, and stays so. */
+void admin_body_set(json_t **body, const char *name, json_t *value);
 /* The field's text, or JSON null when it is empty: what a PATCH clears. */
 json_t *admin_field_or_null(const struct admin_action *action, const char *name);
 /* A number; what is none goes as text, so that the call tells what is wrong. */

@@ -167,10 +167,10 @@ struct verdict handle_admin_customer_approve(struct http_request *request)
     if (!action) return verdict;
     const char *until =
         arena_printf(&request->arena, "%sT23:59:59Z", web_form_text(&action->form, "until_on"));
-    return admin_action_call(
-        action, HTTP_M_POST, customer_path(request, "/payment-approvals"),
-        json_pack("{s:s, s:s, s:s}", "tier", web_form_text(&action->form, "tier"), "until",
-                  until ? until : "", "note", web_form_text(&action->form, "note")));
+    return admin_action_call(action, HTTP_M_POST, customer_path(request, "/payment-approvals"),
+                             json_pack("{s:s, s:s, s:s}", "tier",
+                                       web_form_text(&action->form, "tier"), "until", until, "note",
+                                       web_form_text(&action->form, "note")));
 }
 
 /* ---- a link to the portal ---- */
@@ -220,7 +220,7 @@ static void erase_if_typed(struct inner_call *call)
     inner_call_done(call);
     struct verdict verdict;
     if (!found || typed)
-        verdict = admin_action_call(action, HTTP_M_DELETE, customer_path(request, ""), NULL);
+        verdict = admin_action_call_bare(action, HTTP_M_DELETE, customer_path(request, ""));
     else
         verdict =
             admin_action_wrong(action, "typed", "must be the customer's id, letter by letter");

@@ -234,7 +234,10 @@ json_t *admin_limits_read(const struct admin_action *action)
         json_t *limit = json_pack("{s:s, s:o, s:o}", "name", name, "limit",
                                   admin_field_number(action, names.number), "window_seconds",
                                   admin_field_number(action, names.window));
-        if (json_array_append_new(list, limit)) break;
+        if (json_array_append_new(list, limit)) {
+            json_decref(list);
+            return NULL;
+        }
     }
     return list;
 }
@@ -246,8 +249,7 @@ static json_t *expiry_read(const struct admin_action *action)
     const char *was = web_form_text(&action->form, "expires_was");
     if (!*day) return json_null();
     if (strlen(day) == 10 && strncmp(was, day, 10) == 0) return json_string(was);
-    const char *text = arena_printf(&action->request->arena, "%sT23:59:59Z", day);
-    return json_string(text ? text : "");
+    return json_string(arena_printf(&action->request->arena, "%sT23:59:59Z", day));
 }
 
 /* The call's name of a field, where the form has another one. */
@@ -261,12 +263,6 @@ static json_t *settings_read(const struct admin_action *action)
         "allowed_networks", admin_field_list(action, "networks"));
 }
 
-static void set(json_t *body, const char *name, json_t *value)
-{
-    int failed = json_object_set_new(body, name, value);
-    (void)failed; /* then the call says what it lacks */
-}
-
 struct verdict handle_admin_key_create(struct http_request *request)
 {
     struct verdict verdict;
@@ -278,11 +274,12 @@ struct verdict handle_admin_key_create(struct http_request *request)
     if (!*web_form_text(&action->form, "customer"))
         return admin_action_wrong(action, "customer_id", "is needed: whose key is it?");
     json_t *body = settings_read(action);
-    set(body, "customer_id", json_string(web_form_text(&action->form, "customer")));
+    admin_body_set(&body, "customer_id", json_string(web_form_text(&action->form, "customer")));
     if (web_form_box(&action->form, "environment"))
-        set(body, "environment", json_string(web_form_text(&action->form, "environment")));
+        admin_body_set(&body, "environment",
+                       json_string(web_form_text(&action->form, "environment")));
     if (web_form_box(&action->form, "deliver"))
-        set(body, "deliver", json_string(web_form_text(&action->form, "deliver")));
+        admin_body_set(&body, "deliver", json_string(web_form_text(&action->form, "deliver")));
     return admin_action_call(action, HTTP_M_POST, "/v1/keys", body);
 }
 
@@ -311,8 +308,8 @@ struct verdict handle_admin_key_edit(struct http_request *request)
     action->page = edit_page;
     action->to = key_to(request, "saved");
     json_t *body = settings_read(action);
-    set(body, "rotation",
-        json_string(web_form_box(&action->form, "rotation_off") ? "off" : "automatic"));
+    admin_body_set(&body, "rotation",
+                   json_string(web_form_box(&action->form, "rotation_off") ? "off" : "automatic"));
     return admin_action_call(action, HTTP_M_PATCH, key_path(request, ""), body);
 }
 
@@ -372,7 +369,7 @@ static struct verdict plain(struct http_request *request, const char *verb, cons
     struct verdict verdict;
     struct admin_action *action = act_new(request, verb, done, &verdict);
     if (!action) return verdict;
-    return admin_action_call(action, HTTP_M_POST, key_path(request, verb), NULL);
+    return admin_action_call_bare(action, HTTP_M_POST, key_path(request, verb));
 }
 
 struct verdict handle_admin_key_end_overlap(struct http_request *request)
@@ -408,7 +405,7 @@ static void revoke_if_typed(struct inner_call *call)
     inner_call_done(call);
     struct verdict verdict;
     if (!found || typed)
-        verdict = admin_action_call(action, HTTP_M_POST, key_path(request, "revoke"), NULL);
+        verdict = admin_action_call_bare(action, HTTP_M_POST, key_path(request, "revoke"));
     else
         verdict = admin_action_wrong(action, "typed", "must be the key's title, letter by letter");
     (void)verdict;

@@ -113,8 +113,8 @@ static struct verdict act(struct http_request *request, const char *prefix, cons
     action->to = to;
     struct buf path = {0};
     buf_printf(&path, "/v1/%s/%.*s%s", list, (int)text.length, text.data, verb);
-    return admin_action_call(action, *verb ? HTTP_M_POST : HTTP_M_DELETE,
-                             admin_text(request, &path), NULL);
+    return admin_action_call_bare(action, *verb ? HTTP_M_POST : HTTP_M_DELETE,
+                                  admin_text(request, &path));
 }
 
 struct verdict handle_admin_notification_retry(struct http_request *request)

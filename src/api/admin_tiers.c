@@ -187,18 +187,15 @@ static json_t *tier_body(struct admin_action *action)
                                           "max_overlap_days"};
     static const char *const lists[] = {"permissions", "price_references"};
     json_t *body = json_object();
-    int failed = 0;
     for (size_t i = 0; i < COUNT_OF(texts); i++)
-        failed |= json_object_set_new(body, texts[i],
-                                      json_string(web_form_text(&action->form, texts[i])));
+        admin_body_set(&body, texts[i], json_string(web_form_text(&action->form, texts[i])));
     for (size_t i = 0; i < COUNT_OF(numbers); i++)
-        failed |= json_object_set_new(body, numbers[i], admin_field_number(action, numbers[i]));
+        admin_body_set(&body, numbers[i], admin_field_number(action, numbers[i]));
     for (size_t i = 0; i < COUNT_OF(lists); i++)
-        failed |= json_object_set_new(body, lists[i], admin_field_list(action, lists[i]));
-    failed |= json_object_set_new(body, "rate_limits", admin_limits_read(action));
-    failed |= json_object_set_new(body, "requires_payment",
-                                  json_boolean(web_form_box(&action->form, "requires_payment")));
-    (void)failed; /* then the call says what it lacks */
+        admin_body_set(&body, lists[i], admin_field_list(action, lists[i]));
+    admin_body_set(&body, "rate_limits", admin_limits_read(action));
+    admin_body_set(&body, "requires_payment",
+                   json_boolean(web_form_box(&action->form, "requires_payment")));
     return body;
 }
 
