@@ -3,8 +3,6 @@
 #ifndef KEYMETER_CRYPTO_KEY_HASH_H
 #define KEYMETER_CRYPTO_KEY_HASH_H
 
-#include "base/compiler.h"
-#include "base/err.h"
 #include "base/span.h"
 
 struct keyring;
@@ -14,9 +12,6 @@ enum { KEY_HASH_SIZE = 32 };
 
 /* Under the current pepper (keyring_pepper_id). About 150 ns, no allocation. */
 void key_hash(const struct keyring *keyring, struct span text, unsigned char out[KEY_HASH_SIZE]);
-/* Under an older pepper; ERR_NOT_FOUND when the keyring has none of that id. */
-MUST_USE enum err key_hash_under(const struct keyring *keyring, const char *pepper_id,
-                                 struct span text, unsigned char out[KEY_HASH_SIZE]);
 /* The 8 hex characters by which people name a stored hash; out is NUL-terminated. */
 void key_fingerprint(const unsigned char hash[KEY_HASH_SIZE], char out[9]);
 
