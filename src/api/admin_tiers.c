@@ -96,12 +96,11 @@ static void tier_finish(struct admin_page *page)
 {
     static const char *const overages[] = {"block", "refused", "allow", "allowed, and counted",
                                            NULL};
-    static const char *const unclaimed[] = {"keep", "the old secret goes on, with an alert",
-                                            "retire", "the old secret is retired", NULL};
-    static const char *const lapses[] = {"suspend", "the keys are suspended", "free",
-                                         "the customer goes to the free tier", NULL};
-    static const char *const acks[] = {"commit", "after the call is durable", "memory",
-                                       "from memory, faster; a crash may lose the last calls",
+    static const char *const unclaimed[] = {"keep", "goes on, with an alert", "retire",
+                                            "is retired", NULL};
+    static const char *const lapses[] = {"suspend", "are suspended", "free", "go to the free tier",
+                                         NULL};
+    static const char *const acks[] = {"commit", "once it is durable", "memory", "from memory",
                                        NULL};
     struct http_request *request = page->request;
     json_t *tier = json_object_get(page->context, "tier");

@@ -70,11 +70,15 @@ def told(page):
 
 
 def fits(page):
-    """Nothing stands beside what can be seen, a secret is seen whole, and rows stand as cards on small screens."""
+    """Nothing stands beside what can be seen, a secret and every choice are seen whole, and rows stand as cards on
+    small screens."""
     return page.value(
         "new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn))).then(() =>"
         f" document.documentElement.scrollWidth <= {page.width}"
         " && [...document.querySelectorAll('textarea#secret')].every(one => one.scrollHeight <= one.clientHeight)"
+        " && [...document.querySelectorAll('select')].every(one => { const wide = one.cloneNode(true);"
+        "  wide.style.cssText = 'position: absolute; width: max-content; min-width: 0'; one.after(wide);"
+        "  const needed = wide.offsetWidth; wide.remove(); return needed <= one.offsetWidth; })"
         f" && ({page.width} >= 600 || [...document.querySelectorAll('.stack')].every("
         "one => one.offsetWidth <= one.parentElement.clientWidth)))")
 
