@@ -55,9 +55,14 @@ enum err audit_list(struct db *db, const struct audit_filter *filter, struct are
                      AUDIT_COLUMNS "JOIN customer c ON c.id = a.customer_id WHERE "
                                    "c.external_id = ? AND " AUDIT_TAIL,
                      DB_VALUES(db_span(filter->external_id), before, action, action, limit), &rows);
+    else if (filter->action.length)
+        error = db_query(db,
+                         AUDIT_COLUMNS "WHERE a.action = ? AND a.sequence < ?"
+                                       " ORDER BY a.sequence DESC LIMIT ?",
+                         DB_VALUES(action, before, limit), &rows);
     else
-        error = db_query(db, AUDIT_COLUMNS "WHERE " AUDIT_TAIL,
-                         DB_VALUES(before, action, action, limit), &rows);
+        error = db_query(db, AUDIT_COLUMNS "WHERE a.sequence < ? ORDER BY a.sequence DESC LIMIT ?",
+                         DB_VALUES(before, limit), &rows);
     if (error != ERR_OK) return error;
     while (error == ERR_OK && *count < filter->limit && db_next(&rows))
         error = row_read(&rows, arena, &list[(*count)++]);

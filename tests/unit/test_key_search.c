@@ -1,6 +1,6 @@
 /* Lists and searches of keys on a real database: what each filter gives against what the keys
  * themselves say, pages, the migration's own cutting of titles, and that an index serves each
- * filter.
+ * filter; the audit log's too.
  */
 #include "store/key_search.h"
 
@@ -8,6 +8,7 @@
 #include "core/title_words.h"
 #include "database.h"
 #include "store/api_key.h"
+#include "store/audit.h"
 #include "store/customer.h"
 #include "store/entitlement.h"
 #include "store/key_view.h"
@@ -305,6 +306,21 @@ static void the_migration_finds_the_same_words_and_hours(void **state)
     sql("DROP TABLE hour_before");
 }
 
+/* Since FLUSH STATUS, one after the other. */
+static int64_t rows_read(void)
+{
+    struct db_rows rows;
+    int64_t read = 0;
+    must(db_query(db,
+                  "SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM information_schema.SESSION_STATUS"
+                  " WHERE VARIABLE_NAME IN ('HANDLER_READ_NEXT', 'HANDLER_READ_PREV',"
+                  " 'HANDLER_READ_RND_NEXT', 'HANDLER_READ_FIRST', 'HANDLER_READ_LAST')",
+                  DB_NONE, &rows));
+    while (db_next(&rows))
+        read += db_get_i64(&rows, 0);
+    return read;
+}
+
 /* A page of one key reads about as many rows as it has filters, not the table. */
 static void each_filter_is_served_by_an_index(void **state)
 {
@@ -328,16 +344,35 @@ static void each_filter_is_served_by_an_index(void **state)
         sql("FLUSH STATUS");
         must(key_search(db, &filters[i], NOW, &arena, &ids, &count, &next));
         assert_int_equal(count, 1);
-        struct db_rows rows;
-        int64_t read = 0;
-        must(db_query(db,
-                      "SELECT CAST(VARIABLE_VALUE AS SIGNED) FROM information_schema.SESSION_STATUS"
-                      " WHERE VARIABLE_NAME IN ('HANDLER_READ_NEXT', 'HANDLER_READ_PREV',"
-                      " 'HANDLER_READ_RND_NEXT', 'HANDLER_READ_FIRST', 'HANDLER_READ_LAST')",
-                      DB_NONE, &rows));
-        while (db_next(&rows))
-            read += db_get_i64(&rows, 0);
+        int64_t read = rows_read();
         if (read > 80) fail_msg("filter %zu read %lld rows", i, (long long)read);
+    }
+}
+
+static void each_filter_of_the_audit_log_is_served_by_an_index(void **state)
+{
+    (void)state;
+    struct audit_filter filters[] = {
+        {.subject = SPAN("rare")},        {.customer_id = 7},
+        {.action = SPAN("rare.deed")},    {.action = SPAN("rare.deed"), .before = 1000003},
+        {.action = SPAN("no.such.deed")},
+    };
+    static const size_t found[COUNT_OF(filters)] = {2, 2, 2, 1, 0};
+    sql("INSERT INTO audit (sequence, id, at, actor, action, subject, customer_id, address,"
+        " request_id, detail, hash) SELECT 1000000 + seq, 1000000 + seq, 0, 'cli',"
+        " IF(seq IN (2, 3), 'rare.deed', 'deed'), IF(seq IN (2, 3), 'rare', 'often'),"
+        " IF(seq IN (2, 3), 7, 8), '', '', '{}', '' FROM seq_1_to_3000");
+    for (size_t i = 0; i < COUNT_OF(filters); i++) {
+        struct audit_entry_row *rows;
+        size_t count;
+        filters[i].limit = 50;
+        sql("FLUSH STATUS");
+        must(audit_list(db, &filters[i], &arena, &rows, &count));
+        int64_t read = rows_read();
+        assert_int_equal(count, found[i]);
+        for (size_t j = 0; j < count; j++)
+            assert_int_equal(rows[j].sequence, (filters[i].before ? 1000002 : 1000003) - j);
+        if (read > 10) fail_msg("filter %zu read %lld rows", i, (long long)read);
     }
 }
 
@@ -349,6 +384,7 @@ int main(void)
         cmocka_unit_test(folds_case_in_every_script),
         cmocka_unit_test(a_title_that_goes_takes_its_words_along),
         cmocka_unit_test(each_filter_is_served_by_an_index),
+        cmocka_unit_test(each_filter_of_the_audit_log_is_served_by_an_index),
         cmocka_unit_test(the_migration_finds_the_same_words_and_hours),
     };
     return cmocka_run_group_tests(tests, database_fill, database_end);

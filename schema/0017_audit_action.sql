@@ -1,0 +1,2 @@
+-- The audit log by what was done.
+ALTER TABLE audit ADD KEY action (action, sequence);
