@@ -1,11 +1,18 @@
-"""The API reference in a real browser: every documented call is on it, nothing is asked for elsewhere."""
+"""The documents in a real browser: every documented call is in the API reference, nothing is asked for elsewhere, and
+axe-core has nothing serious to say of any page of the site."""
 
+import contextlib
+import http.server
 import json
 import os
+import shutil
+import subprocess
+import threading
 
 import pytest
 
-from accessibility import serious
+from accessibility import look, serious
+from conftest import SOURCE
 from test_openapi import OPERATIONS
 
 
@@ -58,3 +65,42 @@ def test_its_examples_are_those_of_the_document(browser, daemon):
         text = page.value(f"document.querySelector('#{signup['operationId']} pre').innerText")
     assert f"http://{daemon.api}/v1/signups" in text
     assert json.loads(text.split("-d '")[1].rsplit("'", 1)[0]) == example
+
+
+# The start, tables and code, pictures, a manual page, a list of files.
+KINDS = ("index.html", "gateways.html", "concepts.html", "man/keymeter.1.html", "files/systemd/index.html")
+
+
+@contextlib.contextmanager
+def served(folder):
+    class Files(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments):
+            super().__init__(*arguments, directory=folder)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Files) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def test_the_site_keeps_nobody_out(browser, axe, tmp_path):
+    """Every page by axe-core; one of each kind on a phone, in the dark and by keyboard, too."""
+    if not shutil.which("cmark-gfm") or not shutil.which("mandoc"):
+        pytest.skip("NOT RUN: site: cmark-gfm or mandoc is not installed")
+    subprocess.run([SOURCE / "scripts/site", tmp_path], check=True, capture_output=True)
+    names = [str(path.relative_to(tmp_path)) for path in sorted(tmp_path.rglob("*.html"))]
+    names = [name for name in names if not name.startswith("files/templates/")]  # these are mails, not pages of it
+    assert set(KINDS) < set(names)
+    with served(tmp_path) as address, browser.page() as page:
+        for name in names:
+            page.open(f"{address}/{name}")
+            if name in KINDS:
+                look(page, f"site {name}", axe)
+            else:
+                assert serious(page, axe) == [], name
+        assert page.console == []
