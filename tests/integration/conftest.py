@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from browser import Browser  # noqa: E402
-from daemon import Daemon  # noqa: E402
+from daemon import Daemon, mask  # noqa: E402
 from mariadb import Mariadb  # noqa: E402
 from npm import package_file  # noqa: E402
 
@@ -36,6 +36,16 @@ LONGEST = ("test_rotation_kill", "test_payment_kill", "test_rotation", "test_adm
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    """What a failure shows of arguments and answers is shown without the secrets in them."""
+    outcome = yield
+    report = outcome.get_result()
+    text = report.longreprtext
+    if report.failed and text and mask(text) != text:
+        report.longrepr = mask(text)
 
 
 def pytest_unconfigure(config):

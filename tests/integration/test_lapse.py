@@ -60,7 +60,7 @@ def test_suspended_and_back(paid, stripe):
     time_comes(paid, path)
     becomes(paid, path, status="suspended", tier="pro")
     assert paid.gate_until(secret).status == 403
-    assert paid.call("POST", "/v1/verify", {"key": secret}).json["code"] == "SUSPENDED"
+    assert paid.must("POST", "/v1/verify", {"key": secret})["code"] == "SUSPENDED"
     stripe.change(sub, "active")
     tell(paid, stripe, "invoice.paid", stripe.invoices[sub["latest_invoice"]])
     becomes(paid, path, status="active", payment_grace_until=None)

@@ -87,7 +87,7 @@ def test_a_status_acts_on_the_next_verify(paid, stripe):
     becomes(paid, path, status="suspended")
     denied = paid.gate_until(secret)
     assert denied.status == 403, denied
-    assert paid.call("POST", "/v1/verify", {"key": secret}).json["code"] == "SUSPENDED"
+    assert paid.must("POST", "/v1/verify", {"key": secret})["code"] == "SUSPENDED"
     assert paid.call("POST", "/v1/keys", {"customer_id": path.split("/")[-1]}).status == 402
     # The next period is paid.
     with stripe.lock:
