@@ -30,8 +30,9 @@ http_handler handle_admin_rotations, handle_admin_notifications, handle_admin_no
 /* admin_audit.c, admin_export.c, admin_mails.c, admin_import.c */
 http_handler handle_admin_audit_verify, handle_admin_audit_export, handle_admin_mail_preview,
     handle_admin_import_page, handle_admin_import;
-/* admin_reconcile.c */
-http_handler handle_admin_reconcile_page, handle_admin_reconcile;
+/* admin_reconcile.c, admin_rotate.c */
+http_handler handle_admin_reconcile_page, handle_admin_reconcile, handle_admin_rotate_page,
+    handle_admin_rotate;
 /* admin_people.c */
 http_handler handle_admin_admins, handle_admin_invite, handle_admin_reset, handle_admin_role,
     handle_admin_disable, handle_admin_enable, handle_admin_withdraw;

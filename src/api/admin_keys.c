@@ -64,6 +64,20 @@ void admin_more_link(struct admin_page *page, const char *part, struct buf *filt
     admin_page_set(page, "later", json_boolean(*admin_query(page->request, "cursor")));
 }
 
+/* To rotating those that the list shows, where they can be rotated. */
+static void rotate_link(struct admin_page *page)
+{
+    static const char *const names[] = {"q", "tier", "customer_id"};
+    struct http_request *request = page->request;
+    struct buf query CLEANUP(buf_done) = {0};
+    const char *status = admin_query(request, "status");
+    if (*status && strcmp(status, "active") != 0) return;
+    buf_add_text(&query, "age=0");
+    for (size_t i = 0; i < COUNT_OF(names); i++)
+        admin_query_put(&query, names[i], admin_query(request, names[i]));
+    if (!query.failed) admin_page_set(page, "these", json_stringn(query.data, query.length));
+}
+
 static void keys_finish(struct admin_page *page)
 {
     struct http_request *request = page->request;
@@ -84,6 +98,7 @@ static void keys_finish(struct admin_page *page)
     admin_page_set(page, "tier_options",
                    admin_tier_options(page, "Any tier", admin_query(request, "tier")));
     admin_order_link(page, names, COUNT_OF(names));
+    rotate_link(page);
     admin_more_link(page, "keys", &filters);
     admin_names_finish(page);
 }

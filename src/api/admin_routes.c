@@ -34,6 +34,8 @@ static const struct http_route routes[] = {
     {HTTP_M_POST, "/admin/keys/new", handle_admin_key_create, &managers},
     {HTTP_M_GET, "/admin/keys/import", handle_admin_import_page, &managers},
     {HTTP_M_POST, "/admin/keys/import", handle_admin_import, &managers},
+    {HTTP_M_GET, "/admin/keys/rotate", handle_admin_rotate_page, &managers},
+    {HTTP_M_POST, "/admin/keys/rotate", handle_admin_rotate, &managers},
     {HTTP_M_GET, "/admin/keys/{id}", handle_admin_key, &readers},
     {HTTP_M_GET, "/admin/keys/{id}/edit", handle_admin_key_edit_page, &managers},
     {HTTP_M_POST, "/admin/keys/{id}/edit", handle_admin_key_edit, &managers},

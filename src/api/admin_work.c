@@ -90,6 +90,7 @@ void admin_progress_row(struct admin_progress *progress, const char *id, const c
                         const char *text, bool wrong)
 {
     progress->told++;
+    if (!progress->rows) progress->rows = json_array();
     if (json_array_size(progress->rows) >= ROWS_MOST) return;
     int failed =
         json_array_append_new(progress->rows, json_pack("[s, s, s, b]", id, name, text, wrong));
@@ -122,7 +123,6 @@ void admin_progress_read(struct admin_progress *progress, struct http_request *r
 {
     uint64_t id;
     const char *cursor = admin_query(request, "cursor");
-    progress->rows = json_array();
     progress->at = number_of(request, "at");
     progress->of = number_of(request, "of");
     for (size_t i = 0; progress->names[i]; i++)

@@ -42,7 +42,7 @@ struct admin_progress {
     uint64_t counts[ADMIN_PROGRESS_COUNTS];
     char cursor[ID_TEXT_SIZE]; /* where it goes on; "": at the beginning */
     bool over;
-    json_t *rows;  /* what is worth telling, the first of them */
+    json_t *rows;  /* what is worth telling, the first of them; NULL: none */
     uint64_t told; /* rows, with those that have no place any more */
 };
 /* Of the address and, where there is one, the form; prefix, path and names are set. */

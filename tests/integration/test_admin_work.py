@@ -7,7 +7,10 @@ import time
 
 import pytest
 
+import mails
 from accessibility import look
+from claims import number_of
+from daemon import wait_for
 from dashboard import joined
 from nodes import Cluster
 from stripe_stand_in import StripeStandIn
@@ -140,6 +143,105 @@ def test_it_goes_on_by_itself_and_again_where_it_stopped(browser, node, stripe, 
         assert page.console == []
 
 
+# ---- rotating several keys ----
+
+ROTATE, LOT, ROTATED_AT_ONCE = "/admin/keys/rotate", 26, 25
+
+
+def posted(cluster):
+    """Mails of rotations so far."""
+    return int(cluster.database.value("SELECT COUNT(*) FROM outbox WHERE kind = 'rotated'"))
+
+
+def a_second_later():
+    """Times have whole seconds, and what is as young as the beginning is left."""
+    now = int(time.time())
+    wait_for(lambda: int(time.time()) > now, "the next second")
+
+
+@pytest.fixture(scope="module")
+def lot(node):
+    """A customer's keys whose secrets go by links."""
+    node.tier("roomy", max_keys=1000)
+    name = node.signup("roomy")["customer"]["id"]
+    return name, [node.must("POST", "/v1/keys", {"customer_id": name, "title": f"bulk {n}"}) for n in range(LOT)]
+
+
+def test_keys_are_rotated_a_part_for_each_press(cluster, node, admin, lot):
+    with mails.Gpg() as gpg:
+        sealed = node.signup("roomy", openpgp_key=gpg.public, key={"title": "bulk sealed"})
+    hidden = node.signup("roomy", key={"title": "bulk without an address"})
+    cluster.database.sql(f"UPDATE customer SET email_sealed = NULL WHERE id = {number_of(hidden['customer']['id'])}")
+    waiting = node.must("POST", "/v1/keys", {"customer_id": lot[0], "title": "bulk waiting", "deliver": "email"})
+    off = node.must("POST", "/v1/keys", {"customer_id": lot[0], "title": "bulk off"})
+    node.must("POST", f"/v1/keys/{off['id']}/disable")
+    a_second_later()
+    before, many = posted(cluster), LOT + 2
+
+    listed = admin.get("/admin/keys?q=bulk")
+    begin = admin.get("/" + html.unescape(re.search(r'href="[./]*(admin/keys/rotate\?[^"]*)"', listed.body)[1]))
+    assert f"about {many} keys" in begin.text and "with bulk in their title" in begin.text, begin
+    unsure = press(admin, begin, "Rotate", grace="3600")
+    assert unsure.status == 422 and "The box has to be ticked" in unsure.text and posted(cluster) == before
+    part = press(admin, begin, "Rotate", grace="3600", sure="yes")
+    assert f"{ROTATED_AT_ONCE} of about {many} keys" in part.text, part
+    assert "Old secrets die in 1 hour" in part.text and posted(cluster) == before + ROTATED_AT_ONCE
+
+    # The browser was closed; somebody else opens what it had. The box is to be ticked again.
+    other = joined(cluster, "admin")
+    left = re.search(r'action="(\?[^"]*cursor[^"]*)"', part.body)[1]
+    resumed = other.get(ROTATE + html.unescape(left))
+    assert f"{ROTATED_AT_ONCE} of about {many} keys" in resumed.text and press(other, resumed, "Continue").status == 422
+    end = press(other, resumed, "Continue", sure="yes")
+    assert f"Done: {many} keys, 1 failed." in end.text and f"{LOT + 1} rotated" in end.text, end
+    assert "bulk without an address" in end.text and "needs an address" in end.text
+    assert posted(cluster) == before + LOT + 1
+
+    # And now the first one sends again what it has shown: nothing is done twice, by whomever.
+    address = html.unescape(re.search(r'<form method="post" action="(\?[^"]*)" class="formed"', begin.body)[1])
+    for who, page in ((admin, begin), (admin, part), (other, other.get(ROTATE + address))):
+        again = press(who, page, "Continue" if page is part else "Rotate", grace="3600", sure="yes")
+        assert again.status == 200 and posted(cluster) == before + LOT + 1, again
+    assert f"{ROTATED_AT_ONCE} of about" in again.text and "Continue" in again.text
+    again = press(other, again, "Continue")
+    assert "No key was rotated" in again.text and f"{LOT} left as they are" in again.text, again
+    assert posted(cluster) == before + LOT + 1
+    shown = node.must("GET", f"/v1/keys/{sealed['key']['id']}")
+    assert shown["status"] == "rotating" and len(shown["secrets"]) == 2 and node.gate_until(sealed["secret"]).status == 200
+    assert len(node.must("GET", f"/v1/keys/{off['id']}")["secrets"]) == 1 and waiting["start"] is None
+    row = node.must("GET", f"/v1/audit?action=key.rotate&subject={lot[1][0]['id']}")["data"][0]
+    assert row["actor"].startswith("adm_")
+    assert not re.search(r"km_live_[0-9A-Za-z]{49}", part.body + end.body)
+
+
+def test_young_secrets_are_left_and_an_unknown_customer_has_none(admin, lot):
+    page = admin.get(f"{ROTATE}?customer_id={lot[0]}&age=86400")
+    assert "No key fits" in page.text and ">Rotate</button>" not in page.body
+    assert "No key fits" in admin.get(f"{ROTATE}?customer_id=nobody").text
+    wrong = admin.get(f"{ROTATE}?customer_id=a%20b")
+    assert wrong.status == 422 and "must be an id" in wrong.text
+    assert admin.send("POST", f"{ROTATE}?before=2020-01-01T00:00:00Z", {"sure": "yes", "grace": "0"}).status == 403
+
+
+def test_rotating_goes_on_by_itself(browser, cluster, node, admin, lot):
+    a_second_later()
+    before = posted(cluster)
+    with browser.page() as page:
+        signed_in(page, node, admin)
+        go(page, f"http://{node.api}/admin/customers/{lot[0]}")
+        page.click("a[href*='keys/rotate']")
+        page.until("document.readyState === 'complete' && !!document.querySelector('input[name=sure]')")
+        page.click("#work .main")  # the browser asks for the tick first
+        assert page.value("document.querySelector('[data-progress]').hidden")
+        page.click("input[name=sure]")
+        page.click("#work .main")
+        page.until("document.querySelector('[data-told]').textContent.startsWith('Done')")
+        told = page.value("document.querySelector('[data-told]').textContent")
+        assert told == f"Done: {LOT + 1} keys." and f"{LOT + 1} rotated" in page.text()  # one is of the sign-up
+        assert page.value("location.search") == "" and page.console == []
+    assert posted(cluster) == before + LOT + 1
+
+
 # ---- what it looks like ----
 
 def every_page(page, node):
@@ -155,9 +257,17 @@ def every_page(page, node):
     yield "reconcile part"
     by_hand("Continue", "Once more")
     yield "reconciled"
+    a_second_later()
+    go(page, f"http://{node.api}{ROTATE}?q=bulk")
+    yield "rotate"
+    page.click("input[name=sure]")
+    by_hand("Rotate", "Continue")
+    yield "rotate part"
+    by_hand("Continue", "Keys with two secrets")
+    yield "rotated"
 
 
-def test_every_page(browser, node, stripe, payers, admin, axe):
+def test_every_page(browser, node, stripe, payers, lot, admin, axe):
     for _, _, sub in payers[3:5]:
         lapse(stripe, sub)
     with browser.page() as page:

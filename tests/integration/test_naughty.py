@@ -80,6 +80,7 @@ FORMS = ["/admin/keys/new", "/admin/keys/{key}/edit", "/admin/new-tier", "/admin
 BOXES = {True: ["rotation_off", "permissions[]"], False: ["requires_payment"]}  # of FORMS of keys and of tiers: without a tick
 ACTS = {  # beside the forms with a page of their own: where it is sent to, and its fields
     "/admin/keys/import": ["lines", "algorithm", "hmac_key", "hmac_key_encoding"],
+    "/admin/keys/rotate?before=2026-01-01T00:00:00Z": ["grace", "sure", "kept"], "/admin/reconcile": ["heal", "kept"],
     "/admin/customers/{customer}/edit": ["email", "name"], "/admin/customers/{customer}/tier": ["tier"],
     "/admin/customers/{customer}/approve": ["tier", "until_on", "note"], "/admin/customers/{customer}/erase": ["typed"],
     "/admin/keys/{key}/rotate": ["deliver", "grace_seconds"], "/admin/keys/{key}/postpone": ["days"],
@@ -92,6 +93,8 @@ QUERIES = {"/admin": ["range", "done"], "/admin/keys": ["q", "status", "tier", "
            "/admin/audit": ["action", "subject", "customer_id", "cursor"], "/admin/rotations": ["status", "cursor"],
            "/admin/notifications": ["customer_id", "key_id", "cursor"], "/admin/alerts": ["status", "cursor"],
            "/admin/keys/{key}": ["range", "done"], "/admin/customers/{customer}": ["range", "done"],
+           "/admin/keys/rotate": ["q", "tier", "customer_id", "age", "before", "grace", "cursor", "at", "of", "told", "rotated"],
+           "/admin/reconcile": ["heal", "cursor", "at", "of", "told", "changed", "unread"],
            "/admin/mail-preview": ["kind", "with", "format", "language"]}
 DOORS = ["name", "email", "password", "password_again", "username", "code"]
 PORTAL = {"/portal/new-key": ["title", "description", "environment", "expires_at", "permissions[]"],
