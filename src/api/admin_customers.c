@@ -3,6 +3,7 @@
  * approval only, as the API's own calls demand. */
 #include "api/admin.h"
 #include "api/admin_chart.h"
+#include "api/admin_filters.h"
 #include "api/admin_key_forms.h"
 #include "api/request.h"
 #include "conf/settings.h"
@@ -12,26 +13,14 @@
 
 /* ---- the list ---- */
 
+static const char *const filters[] = {"external_id", "email", "tier", "order", NULL};
+
 static void list_finish(struct admin_page *page)
 {
-    static const char *const names[] = {"external_id", "email", "tier", "order"};
     struct http_request *request = page->request;
-    struct buf filters CLEANUP(buf_done) = {0};
-    json_t *filter = json_object();
-    bool any = false;
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        const char *value = admin_query(request, names[i]);
-        any |= *value != '\0';
-        admin_query_put(&filters, names[i], value);
-        int failed = json_object_set_new(filter, names[i], json_string(value));
-        (void)failed;
-    }
-    admin_page_set(page, "filter", filter);
-    admin_page_set(page, "filtered", json_boolean(any));
+    admin_filters_set(page, "customers", filters);
     admin_page_set(page, "tier_options",
                    admin_tier_options(page, "Any tier", admin_query(request, "tier")));
-    admin_order_link(page, names, COUNT_OF(names));
-    admin_more_link(page, "customers", &filters);
     admin_page_set(page, "paid",
                    json_boolean(request_service(request)->settings->payment.provider !=
                                 PAYMENT_PROVIDER_NONE));
@@ -40,14 +29,9 @@ static void list_finish(struct admin_page *page)
 
 struct verdict handle_admin_customers(struct http_request *request)
 {
-    static const char *const names[] = {"external_id", "email", "tier", "order", "cursor"};
-    struct buf query = {0};
     struct admin_page *page = admin_page_new(request, "admin_customers", "Customers", "customers");
     if (!page) return web_reply_error(request, ERR_NO_MEMORY, NULL);
-    buf_add_text(&query, "limit=25");
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        admin_query_put(&query, names[i], admin_query(request, names[i]));
-    admin_page_part(page, "customers", "/v1/customers", admin_text(request, &query));
+    admin_filters_ask(page, "customers", "/v1/customers", 25, filters);
     admin_page_part(page, "tiers", "/v1/tiers", "limit=200");
     page->finish = list_finish;
     return admin_page_run(page);

@@ -8,11 +8,6 @@
 struct admin_page *admin_key_page(struct http_request *request);
 /* Options of a choice of tiers by the part "tiers"; `any` NULL: none for all. */
 json_t *admin_tier_options(const struct admin_page *page, const char *any, const char *selected);
-/* Sets "turned", the query of the list the other way round, and "oldest_first". */
-void admin_order_link(struct admin_page *page, const char *const *names, size_t count);
-/* Sets "more", the query of the rest of the list in the part, and "later": it is not the first
- * page. */
-void admin_more_link(struct admin_page *page, const char *part, struct buf *filters);
 /* Rows of a form for the rate limits of a key or tier, or for what was sent; some are empty. NULL
  * `sent`: nothing was. */
 json_t *admin_limit_rows(const json_t *owner, const json_t *sent);

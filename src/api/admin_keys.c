@@ -3,6 +3,7 @@
  * page of a list has an address; what a key may be done with is shown to whom may do it. */
 #include "api/admin.h"
 #include "api/admin_chart.h"
+#include "api/admin_filters.h"
 #include "api/admin_key_forms.h"
 #include "api/admin_names.h"
 #include "api/request.h"
@@ -37,32 +38,7 @@ json_t *admin_tier_options(const struct admin_page *page, const char *any, const
     return list;
 }
 
-/* The link to the same list the other way round, by the head of its column of times. */
-void admin_order_link(struct admin_page *page, const char *const *names, size_t count)
-{
-    struct http_request *request = page->request;
-    struct buf query CLEANUP(buf_done) = {0};
-    bool oldest = strcmp(admin_query(request, "order"), "oldest") == 0;
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(names[i], "order") != 0)
-            admin_query_put(&query, names[i], admin_query(request, names[i]));
-    admin_query_put(&query, "order", oldest ? "newest" : "oldest");
-    admin_page_set(page, "oldest_first", json_boolean(oldest));
-    if (!query.failed) admin_page_set(page, "turned", json_stringn(query.data, query.length));
-}
-
-/* The link to the rest of the list, or none. */
-void admin_more_link(struct admin_page *page, const char *part, struct buf *filters)
-{
-    const char *next =
-        json_string_value(json_object_get(json_object_get(page->context, part), "next_cursor"));
-    if (next) {
-        admin_query_put(filters, "cursor", next);
-        if (!filters->failed)
-            admin_page_set(page, "more", json_stringn(filters->data, filters->length));
-    }
-    admin_page_set(page, "later", json_boolean(*admin_query(page->request, "cursor")));
-}
+static const char *const filters[] = {"q", "status", "tier", "customer_id", "order", NULL};
 
 /* To rotating those that the list shows, where they can be rotated. */
 static void rotate_link(struct admin_page *page)
@@ -81,38 +57,19 @@ static void rotate_link(struct admin_page *page)
 static void keys_finish(struct admin_page *page)
 {
     struct http_request *request = page->request;
-    struct buf filters CLEANUP(buf_done) = {0};
-    static const char *const names[] = {"q", "status", "tier", "customer_id", "order"};
-    json_t *filter = json_object();
-    bool any = false;
-    for (size_t i = 0; i < COUNT_OF(names); i++) {
-        const char *value = admin_query(request, names[i]);
-        any |= *value != '\0';
-        admin_query_put(&filters, names[i], value);
-        int failed = json_object_set_new(filter, names[i], json_string(value));
-        (void)failed;
-    }
-    admin_page_set(page, "filter", filter);
-    admin_page_set(page, "filtered", json_boolean(any));
+    admin_filters_set(page, "keys", filters);
     admin_page_set(page, "statuses", admin_options(statuses, admin_query(request, "status")));
     admin_page_set(page, "tier_options",
                    admin_tier_options(page, "Any tier", admin_query(request, "tier")));
-    admin_order_link(page, names, COUNT_OF(names));
     rotate_link(page);
-    admin_more_link(page, "keys", &filters);
     admin_names_finish(page);
 }
 
 struct verdict handle_admin_keys(struct http_request *request)
 {
-    static const char *const names[] = {"q", "status", "tier", "customer_id", "order", "cursor"};
-    struct buf query = {0};
     struct admin_page *page = admin_page_new(request, "admin_keys", "Keys", "keys");
     if (!page) return web_reply_error(request, ERR_NO_MEMORY, NULL);
-    buf_add_text(&query, "limit=25");
-    for (size_t i = 0; i < COUNT_OF(names); i++)
-        admin_query_put(&query, names[i], admin_query(request, names[i]));
-    admin_page_part(page, "keys", "/v1/keys", admin_text(request, &query));
+    admin_filters_ask(page, "keys", "/v1/keys", 25, filters);
     admin_page_part(page, "tiers", "/v1/tiers", "limit=200");
     page->own = (void *)(uintptr_t) "keys";
     page->finish = keys_finish;

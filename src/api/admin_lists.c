@@ -2,11 +2,11 @@
  * done in them. Called by the routing of the dashboard on the loop thread. What always holds: each
  * is the API's own list, a page at a time, and what is done is the API's own call. */
 #include "api/admin.h"
+#include "api/admin_filters.h"
 #include "api/admin_key_forms.h"
 #include "api/admin_names.h"
 #include "api/request.h"
 
-#include <string.h>
 
 struct list {
     const char *template, *title, *section; /* the section is also the part's name */
@@ -36,37 +36,19 @@ static const struct list tokens = {"admin_tokens", "Service tokens", "tokens",
 static void list_finish(struct admin_page *page)
 {
     const struct list *list = page->own;
-    struct http_request *request = page->request;
-    struct buf filters CLEANUP(buf_done) = {0};
-    json_t *filter = json_object();
-    bool any = false;
-    for (size_t i = 0; list->filters[i]; i++) {
-        const char *value = admin_query(request, list->filters[i]);
-        any |= *value != '\0';
-        admin_query_put(&filters, list->filters[i], value);
-        int failed = json_object_set_new(filter, list->filters[i], json_string(value));
-        (void)failed;
-    }
-    admin_page_set(page, "filter", filter);
-    admin_page_set(page, "filtered", json_boolean(any));
+    admin_filters_set(page, list->section, list->filters);
     if (list->statuses)
         admin_page_set(page, "statuses",
-                       admin_options(list->statuses, admin_query(request, "status")));
-    admin_more_link(page, list->section, &filters);
+                       admin_options(list->statuses, admin_query(page->request, "status")));
     page->own = (void *)(uintptr_t)list->section;
     admin_names_finish(page);
 }
 
 static struct admin_page *list_page(struct http_request *request, const struct list *list)
 {
-    struct buf query = {0};
     struct admin_page *page = admin_page_new(request, list->template, list->title, list->section);
     if (!page) return NULL;
-    buf_add_text(&query, "limit=50");
-    for (size_t i = 0; list->filters[i]; i++)
-        admin_query_put(&query, list->filters[i], admin_query(request, list->filters[i]));
-    admin_query_put(&query, "cursor", admin_query(request, "cursor"));
-    admin_page_part(page, list->section, list->path, admin_text(request, &query));
+    admin_filters_ask(page, list->section, list->path, 50, list->filters);
     page->own = (void *)(uintptr_t)list;
     page->finish = list_finish;
     return page;

@@ -11,6 +11,7 @@ import time
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from daemon import request
+from nodes import Cluster
 
 PASSWORD = "nine purple bicycles"
 
@@ -55,6 +56,12 @@ class Page:
 
     def __repr__(self):
         return f"<{self.status} {self.path} {self.text[:400]}>"
+
+
+def mailing(build_directory, folder, *more):
+    """One node whose mails end in the folder, to be entered: what most tests of pages run on."""
+    return Cluster(build_directory, "one", more=[f"mail.url=maildir:{folder}", "mail.from=keys@acme.example",
+                                                 "node.trust_clock=yes", *more])
 
 
 class Admin:

@@ -13,15 +13,12 @@ import pytest
 
 import portals
 from daemon import request
-from dashboard import joined
-from nodes import Cluster
+from dashboard import joined, mailing
 
 
 @pytest.fixture(scope="module")
 def cluster(build_directory, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mail")
-    with Cluster(build_directory, "one", more=[f"mail.url=maildir:{folder}", "mail.from=keys@acme.example",
-                                               "node.trust_clock=yes"]) as cluster:
+    with mailing(build_directory, tmp_path_factory.mktemp("mail")) as cluster:
         yield cluster
 
 

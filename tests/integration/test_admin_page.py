@@ -8,15 +8,12 @@ import pytest
 
 from accessibility import look, reach
 from daemon import wait_for
-from dashboard import PASSWORD, code, invite, joined
-from nodes import Cluster
+from dashboard import PASSWORD, code, invite, joined, mailing
 
 
 @pytest.fixture(scope="module")
 def cluster(build_directory, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mail")
-    with Cluster(build_directory, "one", more=[f"mail.url=maildir:{folder}", "mail.from=keys@acme.example",
-                                               "product.name=Acme Maps", "node.trust_clock=yes"]) as cluster:
+    with mailing(build_directory, tmp_path_factory.mktemp("mail"), "product.name=Acme Maps") as cluster:
         yield cluster
 
 

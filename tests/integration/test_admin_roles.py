@@ -8,7 +8,7 @@ import pytest
 import mails
 from claims import number_of
 from daemon import request, wait_for
-from dashboard import Admin, joined
+from dashboard import Admin, joined, mailing
 from nodes import Cluster
 
 ROLES = ["auditor", "support", "admin", "owner"]
@@ -24,8 +24,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cluster(build_directory, folder):
-    with Cluster(build_directory, "one", more=[f"mail.url=maildir:{folder}", "mail.from=keys@ops.example",
-                                               "node.trust_clock=yes"]) as cluster:
+    with mailing(build_directory, folder) as cluster:
         yield cluster
 
 

@@ -13,8 +13,7 @@ import pytest
 
 import naughty
 import portals
-from dashboard import Admin, joined
-from nodes import Cluster
+from dashboard import Admin, joined, mailing
 from npm import package_file
 
 # The suite writes each eighth text into a place; tests/fault/naughty all of them.
@@ -27,9 +26,7 @@ addEventListener("securitypolicyviolation", event => { (window.violated ??= []).
 
 @pytest.fixture(scope="module")
 def cluster(build_directory, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mail")
-    with Cluster(build_directory, "one", more=[f"mail.url=maildir:{folder}", "mail.from=keys@acme.example",
-                                               "node.trust_clock=yes"]) as cluster:
+    with mailing(build_directory, tmp_path_factory.mktemp("mail")) as cluster:
         yield cluster
 
 
