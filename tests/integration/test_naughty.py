@@ -180,10 +180,11 @@ def stored(node, owner, texts, source_directory):
     assert len(kept) > 150 and all(text in kept for text in texts)
     page = owner.get("/admin/tokens")
     node.tier("named", name=ATTRIBUTE)
+    node.tier("paid", requires_payment=True, max_keys=10000, permissions=["csv_export"])
     for text in some(texts, 3):
         owner.post("/admin/tokens", {"name": text, "scopes[]": "read", "once": secrets.token_hex(16)}, of=page)
         approved = owner.post(f"/admin/customers/{customers[text]}/approve", {
-            "tier": "wide", "until_on": "2999-01-01", "note": text, "once": secrets.token_hex(16)}, of=page)
+            "tier": "paid", "until_on": "2999-01-01", "note": text, "once": secrets.token_hex(16)}, of=page)
         assert approved.status == 200, approved
     return kept, customers
 
