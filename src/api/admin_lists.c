@@ -7,7 +7,6 @@
 #include "api/admin_names.h"
 #include "api/request.h"
 
-
 struct list {
     const char *template, *title, *section; /* the section is also the part's name */
     const char *path;

@@ -50,7 +50,7 @@ struct payment_ask {
     const char *headers[5];
     char url[1024];
     int step;
-    uint64_t key; /* service/stripe_account.h */
+    uint64_t key;             /* service/stripe_account.h */
     char intent[PAY_ID_SIZE]; /* of the charge */
 };
 
