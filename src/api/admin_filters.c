@@ -14,7 +14,8 @@ void admin_filters_ask(struct admin_page *page, const char *part, const char *pa
     for (; *names; names++)
         admin_query_put(&query, *names, admin_query(request, *names));
     admin_query_put(&query, "cursor", admin_query(request, "cursor"));
-    admin_page_part(page, part, path, admin_text(request, &query));
+    const char *text = admin_text(request, &query);
+    admin_page_part(page, part, text ? path : NULL, text);
 }
 
 static void query_set(struct admin_page *page, const char *name, const struct buf *query)

@@ -181,11 +181,12 @@ static bool part_next(struct admin_work *work)
     const char *cursor = reconcile->progress.cursor;
     if (reconcile->asked) return false;
     reconcile->asked = true;
+    const char *query =
+        arena_printf(&work->request->arena, "limit=100%s%s", *cursor ? "&cursor=" : "", cursor);
     work->call =
         (struct inner_call){.method = HTTP_M_POST,
-                            .path = "/v1/payments/reconcile",
-                            .query = arena_printf(&work->request->arena, "limit=100%s%s",
-                                                  *cursor ? "&cursor=" : "", cursor),
+                            .path = query ? "/v1/payments/reconcile" : NULL,
+                            .query = query,
                             .body = reconcile->heals ? SPAN("{}") : SPAN("{\"dry_run\":true}")};
     return true;
 }

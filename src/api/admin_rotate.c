@@ -103,9 +103,10 @@ static void keys_ask(struct rotation *rotation, unsigned limit, const char *curs
     buf_printf(&query, "status=active&order=oldest&limit=%u", limit);
     filters_put(request, &query);
     admin_query_put(&query, "cursor", cursor);
+    const char *text = admin_text(request, &query);
     rotation->step = ASKS_KEYS;
-    rotation->work.call = (struct inner_call){
-        .method = HTTP_M_GET, .path = "/v1/keys", .query = admin_text(request, &query)};
+    rotation->work.call =
+        (struct inner_call){.method = HTTP_M_GET, .path = text ? "/v1/keys" : NULL, .query = text};
 }
 
 static void keys_take(struct rotation *rotation)
@@ -287,25 +288,24 @@ static void key_count(struct rotation *rotation, unsigned count, const char *tex
 static void rotate_ask(struct rotation *rotation, const char *id)
 {
     struct arena *arena = &rotation->work.request->arena;
+    const char *path = arena_printf(arena, "/v1/keys/%s/rotate", id);
     const char *once = arena_printf(arena, "rotate-%s-%s", rotation->before_text, id);
     const char *body =
         arena_printf(arena, "{\"deliver\":\"email\",\"grace_seconds\":%s}", rotation->grace);
     rotation->step = ROTATES;
-    rotation->work.call =
-        (struct inner_call){.method = HTTP_M_POST,
-                            .path = arena_printf(arena, "/v1/keys/%s/rotate", id),
-                            .body = span_text(body ? body : "{\"deliver\":\"email\"}"),
-                            .once = span_text(once ? once : ""),
-                            .whose = admin_of(rotation->work.request)->session};
+    rotation->work.call = (struct inner_call){.method = HTTP_M_POST,
+                                              .path = once && body ? path : NULL,
+                                              .body = span_text(body),
+                                              .once = span_text(once),
+                                              .whose = admin_of(rotation->work.request)->session};
 }
 
 static void mails_ask(struct rotation *rotation, const char *id)
 {
+    const char *query = arena_printf(&rotation->work.request->arena, "key_id=%s&limit=20", id);
     rotation->step = ASKS_MAILS;
     rotation->work.call = (struct inner_call){
-        .method = HTTP_M_GET,
-        .path = "/v1/notifications",
-        .query = arena_printf(&rotation->work.request->arena, "key_id=%s&limit=20", id)};
+        .method = HTTP_M_GET, .path = query ? "/v1/notifications" : NULL, .query = query};
 }
 
 static bool part_next(struct admin_work *work)

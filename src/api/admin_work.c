@@ -37,6 +37,11 @@ static void turn(struct admin_work *work)
             work->end(work);
             return;
         }
+        if (!work->call.path) {
+            work->call.status = 503;
+            work->told(work);
+            continue;
+        }
         work->call.done = call_done;
         work->starting = true;
         work->answered = false;

@@ -12,7 +12,8 @@
 
 struct admin_work {
     struct http_request *request;
-    /* Fills `call`, but for its done. False: there is no more to do in this answer. */
+    /* Fills `call`, but for its done; without a path, as there was no memory for all of it, it is
+     * not made and comes to 503. False: there is no more to do in this answer. */
     bool (*next)(struct admin_work *work);
     void (*told)(struct admin_work *work); /* what the call came to; it is freed behind this */
     void (*end)(struct admin_work *work);  /* exactly once; may free the work */

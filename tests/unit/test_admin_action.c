@@ -4,6 +4,7 @@
 #include "api/admin.h"
 #include "api/admin_action.h"
 #include "api/admin_gate.h"
+#include "api/admin_work.h"
 #include "api/web.h"
 
 #include "unit.h"
@@ -129,10 +130,46 @@ static void a_call_has_all_of_its_form_or_is_not_made(void **state)
     json_decref(body_sent);
 }
 
+/* ---- long work ---- */
+
+struct parts {
+    struct admin_work work;
+    unsigned asked, failed, ended;
+};
+
+static bool part_next(struct admin_work *work)
+{
+    return CONTAINER_OF(work, struct parts, work)->asked++ < 2; /* leaves the call as it is */
+}
+
+static void part_told(struct admin_work *work)
+{
+    CONTAINER_OF(work, struct parts, work)->failed += admin_work_wrong(work) != NULL;
+}
+
+static void part_end(struct admin_work *work)
+{
+    CONTAINER_OF(work, struct parts, work)->ended++;
+}
+
+static void a_part_without_a_path_is_not_called(void **state)
+{
+    (void)state;
+    struct http_request request = {0};
+    struct parts parts = {
+        .work = {.request = &request, .next = part_next, .told = part_told, .end = part_end}};
+    calls = 0;
+    admin_work_go(&parts.work);
+    assert_int_equal(calls, 0);
+    assert_int_equal(parts.failed, 2);
+    assert_int_equal(parts.ended, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_call_has_all_of_its_form_or_is_not_made),
+        cmocka_unit_test(a_part_without_a_path_is_not_called),
     };
     json_set_alloc_funcs(sparing_alloc, free);
     return cmocka_run_group_tests(tests, NULL, NULL);
