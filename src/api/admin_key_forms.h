@@ -6,7 +6,8 @@
 
 /* The page of the key in the path, not yet run; NULL: no memory. */
 struct admin_page *admin_key_page(struct http_request *request);
-/* Options of a choice of tiers by the part "tiers"; `any` NULL: none for all. */
+/* Options of a choice of tiers by the part "tiers", `paid` where it wants a payment; `any` NULL:
+ * none for all. */
 json_t *admin_tier_options(const struct admin_page *page, const char *any, const char *selected);
 /* Rows of a form for the rate limits of a key or tier, or for what was sent; some are empty. NULL
  * `sent`: nothing was. */

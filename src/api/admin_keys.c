@@ -31,8 +31,10 @@ json_t *admin_tier_options(const struct admin_page *page, const char *any, const
         const char *slug = json_string_value(json_object_get(tier, "slug"));
         const char *name = json_string_value(json_object_get(tier, "name"));
         if (!slug || !name) continue;
-        if (json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "value", slug, "name", name,
-                                                  "selected", strcmp(slug, selected) == 0)))
+        bool paid = json_is_true(json_object_get(tier, "requires_payment"));
+        if (json_array_append_new(list,
+                                  json_pack("{s:s, s:s, s:b, s:b}", "value", slug, "name", name,
+                                            "selected", strcmp(slug, selected) == 0, "paid", paid)))
             break;
     }
     return list;

@@ -233,7 +233,7 @@ static void rotation_write(struct buf *out, const struct service *service)
     labelled(out, name, "step", "remind", stats.reminders);
     labelled(out, name, "step", "retire", stats.retirements);
     labelled(out, name, "step", "expiring", stats.expiring);
-    counter(out, "rotation_steps_failed_total", "Steps that failed, and are tried again.",
+    counter(out, "rotation_steps_failed_total", "Steps, and looks for them, that failed.",
             stats.failed);
     gauge(out, "rotation_late_seconds", "How long the first due step has been due.", stats.late_s);
     gauge(out, "rotation_paused", "1 while the wall clock is not believed.",

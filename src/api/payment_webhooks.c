@@ -165,7 +165,6 @@ struct verdict handle_payment_webhook(struct http_request *request)
                                http_header(request, "webhook-signature"), request->body,
                                clock_wall_ms() / 1000) != ERR_OK)
         return refuse_signature(request);
-    if (!id.length) return refuse(request, "malformed_event", "webhook-id must not be empty.");
     if (!subject_read(request, &webhook->subject))
         return refuse(request, "malformed_event",
                       "The body must be a JSON object with external_id or reference, at its top or "

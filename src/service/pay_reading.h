@@ -41,8 +41,8 @@ MUST_USE enum stripe_answer stripe_subscription_read(struct span body, const cha
 /* GET /v1/checkout/sessions/{id}?expand[]=subscription.latest_invoice: of one that is complete. */
 MUST_USE enum stripe_answer stripe_session_read(struct span body, const char *id,
                                                 struct pay_reading *out);
-/* GET /v1/subscriptions?customer={id}&status=all: the one that pays best; among those that pay
- * alike one with a price of `price_references`, then the newest. */
+/* GET /v1/subscriptions?customer={id}, which leaves out cancelled ones: the one that pays best;
+ * among those that pay alike one with a price of `price_references`, then the newest. */
 MUST_USE enum stripe_answer stripe_list_read(struct span body, const char *customer,
                                              const char *price_references, struct pay_reading *out);
 struct stripe_charge {

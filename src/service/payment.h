@@ -41,6 +41,7 @@ struct payment_ask {
     bool renewed;               /* … which pays now */
     const char *provider;       /* "http", "stripe" */
     struct problem problem;     /* set unless confirmed: answer with it */
+    bool elsewhere;  /* again: it is in the provider's other mode, so not to be had by this key */
     unsigned busy_s; /* the provider wants nothing more for so long; 0: it did not say so */
     /* its own: */
     struct service *service;
@@ -50,7 +51,7 @@ struct payment_ask {
     const char *headers[5];
     char url[1024];
     int step;
-    uint64_t key;             /* service/stripe_account.h */
+    uint64_t key_number;      /* of the API key that it began with; 0: not begun */
     char intent[PAY_ID_SIZE]; /* of the charge */
 };
 

@@ -222,7 +222,7 @@ static void read_done(struct payment_ask *ask, enum payment_result result)
     reconciler->asking--;
     for (unsigned calls = calls_of(&work->due); calls; calls--)
         pace_end(&reconciler->pace, clock_mono_us());
-    provider_answered(reconciler, ask, answered);
+    provider_answered(reconciler, ask, answered || ask->elsewhere);
     if (answered) {
         work->kind = PAYMENT_WORK_READ;
         work->reading = ask->reading;

@@ -74,6 +74,7 @@ struct rotator {
     int64_t allowance, allowance_us; /* notices and rotations of this minute */
     struct list runs;
     struct rotator_stats stats;
+    int64_t oldest_at; /* of what was due at the last look; 0: nothing was */
     void (*closed)(void *context);
     void *closed_context;
 };
@@ -389,13 +390,14 @@ static void look_done(struct db_job *job, enum err error)
         rotator->cursor = look->cursor;
         rotator->progress = rotator->next = 0;
         rotator->allowance = look->allowance;
-        int64_t late_ms = look->oldest_at ? look->now.wall_ms - look->oldest_at : 0;
-        rotator->stats.late_s = late_ms > 0 ? (uint64_t)late_ms / 1000 : 0;
+        if (!look->paused) rotator->oldest_at = look->oldest_at;
         slice_submit(rotator);
         return;
     }
-    if (error != ERR_FENCED && error != ERR_CLOSED)
+    if (error != ERR_FENCED && error != ERR_CLOSED) {
+        rotator->stats.failed++;
         log_event(LOG_WARN, "rotation_look_failed", "%s", err_name(error));
+    }
     for (size_t i = 0; i < look->count; i++)
         work_free(look->works[i]);
     rotator->progress = 0;
@@ -450,7 +452,9 @@ bool rotator_is_paused(const struct rotator *rotator)
 
 void rotator_get_stats(const struct rotator *rotator, struct rotator_stats *stats)
 {
+    int64_t late_ms = rotator->oldest_at ? clock_wall_ms() - rotator->oldest_at : 0;
     *stats = rotator->stats;
+    stats->late_s = late_ms > 0 ? (uint64_t)late_ms / 1000 : 0;
 }
 
 void rotator_watch(const struct rotator *rotator, struct clock_watch *out)

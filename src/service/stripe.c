@@ -29,6 +29,8 @@ enum step {
     STEP_PAYMENTS, /* of the charge's intent */
 };
 #define STRIPE_URL "https://api.stripe.com"
+#define OTHER_MODE                                                                                 \
+    "the API key in payment.secret_file is of the other mode (test or live) than the payment"
 
 static void secret_release(struct secret **secret)
 {
@@ -66,7 +68,7 @@ static bool url_write(struct payment_ask *ask)
         break;
     case STEP_LIST:
         length = snprintf(ask->url, size,
-                          "%.*s/v1/subscriptions?customer=%s&status=all&limit=%d"
+                          "%.*s/v1/subscriptions?customer=%s&limit=%d"
                           "&expand%%5B%%5D=data.latest_invoice",
                           whole, base, id, LIST_MAX);
         break;
@@ -129,6 +131,21 @@ static void judge(struct payment_ask *ask)
     }
 }
 
+/* What this key does not find is not gone when it is a stranger's: then the ask ends as one that
+ * could not be asked. Of readings alone: nothing hangs on what a sign-up names. */
+static bool finish_strange(struct payment_ask *ask, struct span body)
+{
+    if (ask->call.status != 200 && stripe_is_of_other_mode(body)) {
+        ask->elsewhere = true;
+        finish_unknown(ask, OTHER_MODE);
+        return true;
+    }
+    if (stripe_account_is_known(&ask->service->stripe_account, ask->key_number)) return false;
+    finish_unknown(ask, "Stripe has found none of the payments yet that it was asked for with this "
+                        "API key: is payment.secret_file of another account?");
+    return true;
+}
+
 /* ---- the steps ---- */
 
 static enum err step_start(struct payment_ask *ask);
@@ -172,6 +189,7 @@ static void renewal_answered(struct payment_ask *ask, struct span body)
         finish_unknown(ask, "Stripe's answer is not the Checkout Session");
         return;
     }
+    if (answer == STRIPE_ABSENT && finish_strange(ask, body)) return;
     ask->renewed = answer == STRIPE_READ && pay_status_pays(next->status) &&
                    strcmp(next->client_reference, ask->external_id) == 0 &&
                    strcmp(next->reference, ask->reference) != 0;
@@ -192,6 +210,7 @@ static void charge_answered(struct payment_ask *ask, struct span body)
         finish_unknown(ask, "Stripe's answer is not a charge");
         return;
     }
+    if (answer == STRIPE_ABSENT && finish_strange(ask, body)) return;
     if (!ask->reference) { /* whose is it */
         snprintf(reading->customer, sizeof reading->customer, "%s", charge.customer);
         finish(ask, PAYMENT_CONFIRMED);
@@ -226,18 +245,12 @@ static void payments_answered(struct payment_ask *ask, struct span body)
 
 static void finish_absent(struct payment_ask *ask, struct span body)
 {
-    const struct stripe_account *account = &ask->service->stripe_account;
     if (!ask->again) {
+        if (stripe_is_of_other_mode(body)) log_event(LOG_WARN, "payment_mode", OTHER_MODE);
         finish_refused(ask,
                        "Stripe knows no such payment, or it is not complete: payment.reference "
                        "must be a completed Checkout Session, a subscription or a customer.");
-    } else if (ask->call.status == 404 && stripe_is_of_other_mode(body)) {
-        finish_unknown(ask, "the API key in payment.secret_file is of the other mode (test or "
-                            "live) than the payments");
-    } else if (!stripe_account_is_known(account, ask->key)) {
-        finish_unknown(ask, "Stripe has found none of the payments yet that it was asked for with "
-                            "this API key: is payment.secret_file of another account?");
-    } else {
+    } else if (!finish_strange(ask, body)) {
         ask->reading = (struct pay_reading){.status = PAY_NONE};
         read_on(ask);
     }
@@ -245,7 +258,7 @@ static void finish_absent(struct payment_ask *ask, struct span body)
 
 static void subscription_read(struct payment_ask *ask)
 {
-    if (ask->again) stripe_account_found(&ask->service->stripe_account, ask->key);
+    if (ask->again) stripe_account_found(&ask->service->stripe_account, ask->key_number);
     read_on(ask);
 }
 
@@ -292,7 +305,9 @@ static void call_done(struct curl_call *call, enum err error)
 {
     struct payment_ask *ask = CONTAINER_OF(call, struct payment_ask, call);
     char why[320];
-    bool missing = call->status == 404 && stripe_is_missing(buf_span(&call->answer));
+    /* Of a parameter (a customer whose subscriptions are asked for) 400 says it. */
+    bool missing = (call->status == 404 || (call->status == 400 && ask->step == STEP_LIST)) &&
+                   stripe_is_missing(buf_span(&call->answer));
     if (error == ERR_OK && (call->status == 200 || missing)) {
         struct buf answer CLEANUP(buf_done) = call->answer;
         call->answer = (struct buf){0};
@@ -316,7 +331,9 @@ static enum err step_start(struct payment_ask *ask)
     int length = snprintf(line->text, line->capacity, "Authorization: Bearer %s", key->text);
     if (length < 0 || (size_t)length >= line->capacity || strpbrk(line->text, "\r\n"))
         return ERR_IO;
-    ask->key = stripe_account_use(&ask->service->stripe_account, key);
+    uint64_t number = stripe_account_use(&ask->service->stripe_account, key);
+    if (ask->key_number && ask->key_number != number) return ERR_CLOSED; /* half by another key */
+    ask->key_number = number;
     line->length = (size_t)length;
     const char *const headers[] = {line->text, "Stripe-Version: " STRIPE_VERSION,
                                    "Accept: application/json", NULL};
@@ -337,7 +354,8 @@ static enum err step_start(struct payment_ask *ask)
 enum err stripe_check(struct service *service, struct payment_ask *ask)
 {
     ask->service = service;
-    ask->renewed = false;
+    ask->renewed = ask->elsewhere = false;
+    ask->key_number = 0;
     ask->busy_s = 0;
     ask->reading = (struct pay_reading){.status = PAY_NONE};
     if (!ask->reference && ask->again && ask->charge && is_charge(ask->charge)) {

@@ -1,4 +1,6 @@
-/* Which Stripe account a key is of is not asked: a restricted key may not ask it. */
+/* Which account a key is of. Called by service/stripe.c on the loop thread, for each of its calls.
+ * What always holds: only the key in use is known, and only by what it found itself. Stripe itself
+ * is not asked whose the key is, as a restricted key may not ask that. */
 #include "service/stripe_account.h"
 
 #include "base/secret.h"
@@ -10,17 +12,17 @@ uint64_t stripe_account_use(struct stripe_account *account, const struct secret 
 {
     unsigned char mark[sizeof account->mark];
     crypto_generichash(mark, sizeof mark, (const unsigned char *)key->text, key->length, NULL, 0);
-    if (!account->key || memcmp(mark, account->mark, sizeof mark) != 0) account->key++;
+    if (!account->number || memcmp(mark, account->mark, sizeof mark) != 0) account->number++;
     memcpy(account->mark, mark, sizeof mark);
-    return account->key;
+    return account->number;
 }
 
-void stripe_account_found(struct stripe_account *account, uint64_t key)
+void stripe_account_found(struct stripe_account *account, uint64_t number)
 {
-    if (account->known_by < key) account->known_by = key;
+    if (number == account->number) account->known = number;
 }
 
-bool stripe_account_is_known(const struct stripe_account *account, uint64_t key)
+bool stripe_account_is_known(const struct stripe_account *account, uint64_t number)
 {
-    return key && account->known_by == key;
+    return number && number == account->number && account->known == number;
 }

@@ -13,15 +13,17 @@
 struct secret;
 
 struct stripe_account {
-    unsigned char mark[16]; /* of the key: another one is seen to be another */
-    uint64_t key;           /* counts the keys that were in use; 0: none yet */
-    uint64_t known_by;      /* the key that found a known payment */
+    unsigned char mark[16]; /* of the key in use: another one is seen to be another */
+    uint64_t number;        /* of the key in use: 1, 2, …; 0: none yet */
+    uint64_t known;         /* the number of the key that found a known payment */
 };
 
-/* The number of that key, which is now the one in use. */
+/* The number of that key, which is the one in use from here on. A former key that comes back has a
+ * new number: it has to find a payment again. */
 MUST_USE uint64_t stripe_account_use(struct stripe_account *account, const struct secret *key);
 /* A known payment was found by the key of that number. */
-void stripe_account_found(struct stripe_account *account, uint64_t key);
-MUST_USE bool stripe_account_is_known(const struct stripe_account *account, uint64_t key);
+void stripe_account_found(struct stripe_account *account, uint64_t number);
+/* Whether what the key of that number does not find is gone. */
+MUST_USE bool stripe_account_is_known(const struct stripe_account *account, uint64_t number);
 
 #endif

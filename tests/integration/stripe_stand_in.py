@@ -223,8 +223,11 @@ class StripeStandIn:
         expands = [part for name in ("expand[]", "expand[0]", "expand") for part in query.get(name, [])]
         parts = path.strip("/").split("/")
         if parts[:2] == ["v1", "subscriptions"] and len(parts) == 2:
+            if not any(sub["customer"] == query["customer"][0] for sub in self.subscriptions.values()):
+                return None
             mine = [self.expand(sub, [e.removeprefix("data.") for e in expands])
-                    for sub in self.subscriptions.values() if sub["customer"] == query["customer"][0]]
+                    for sub in self.subscriptions.values() if sub["customer"] == query["customer"][0]
+                    and (sub["status"] != "canceled" or query.get("status") == ["all"])]
             return {"object": "list", "url": "/v1/subscriptions", "has_more": False, "data": mine[::-1]}
         if parts[:2] == ["v1", "invoice_payments"]:
             found = [self.expand(one, [e.removeprefix("data.") for e in expands]) for one in self.payments
@@ -253,7 +256,8 @@ class StripeStandIn:
         with self.lock:
             thing = self.find(path, query)
         if thing is None:
-            self.error(handler, 404, "invalid_request_error", code="resource_missing")
+            parameter = path == "/v1/subscriptions"  # what it names does not exist, the list does
+            self.error(handler, 400 if parameter else 404, "invalid_request_error", code="resource_missing")
         else:
             self.send(handler, 200, json.dumps(thing).encode())
 

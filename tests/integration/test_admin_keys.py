@@ -186,6 +186,9 @@ def test_customers_tiers_and_lists(node, owner, customer):
     assert about["external_id"] in page.text and "First" in page.text and "someone@example.com" in page.text
     refused = owner.post(f"/admin/customers/{about['id']}/tier", {"tier": "pro"}, of=page)
     assert refused.status in (402, 409, 422) and "pay" in refused.text.lower(), refused
+    approve = page.body.partition('id="approved_tier"')[2]
+    offered = re.findall(r'<option value="(\w+)"', approve[:approve.index("</select>")])
+    assert "pro" in offered and "free" not in offered
     done = owner.post(f"/admin/customers/{about['id']}/approve",
                       {"tier": "pro", "until_on": "2099-12-31", "note": "Invoice 7"}, of=page)
     assert "payment is approved" in done.text and "pro" in done.text

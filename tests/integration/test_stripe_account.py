@@ -6,8 +6,9 @@ import pytest
 
 from daemon import Daemon, wait_for
 from stripe_stand_in import API_KEY, StripeStandIn
+from test_payment_events import disputed
 from test_stripe import price_tiers, settings_of
-from test_webhooks import customer, reconcile, settled
+from test_webhooks import becomes, customer, reconcile, settled, tell
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def paid(build_directory, stripe, folder):
-    daemon = Daemon(build_directory, settings_of(stripe, folder))
+    daemon = Daemon(build_directory, settings_of(stripe, folder, "payment.on_dispute=lapse"))
     try:
         price_tiers(daemon.start())
         yield daemon
@@ -65,3 +66,18 @@ def test_nobody_ends_by_a_strangers_word(paid, stripe, folder, mode, told):
     assert (shown["tier"], shown["payment"]["status"]) == ("pro", "active")
     assert paid.gate_until(secret).status == 200
     assert wait_for(lambda: read(paid, path), "the customer to be read", 40) == "active"
+
+
+def test_a_dispute_outlives_a_strangers_key(paid, stripe, folder):
+    path, _, sub = customer(paid, stripe)
+    settled(stripe, sub)
+    charge = disputed(stripe, sub)
+    stranger = "sk_test_" + secrets.token_hex(12)
+    stripe.strangers[stranger] = "test"
+    (folder / "key").write_text(stranger + "\n")
+    try:
+        tell(paid, stripe, "charge.dispute.created", stripe.dispute(charge))
+        wait_for(lambda: any(charge["id"] in call for call in stripe.calls), "the charge to be asked for")
+    finally:
+        (folder / "key").write_text(API_KEY + "\n")
+    becomes(paid, path, status="suspended")
