@@ -35,7 +35,11 @@ def refused(answer, status, code):
 
 
 def without_usage(thing):
-    return {name: value for name, value in thing.items() if name not in ("secret", "usage")}
+    """What calls change is left out: a fold may come between two looks."""
+    told = {name: value for name, value in thing.items() if name not in ("secret", "usage", "last_used_at", "last_used_ip")}
+    told["secrets"] = [{name: value for name, value in secret.items() if name != "last_used_at"}
+                       for secret in thing["secrets"]]
+    return told
 
 
 # ---- keys: make, show, list ----
