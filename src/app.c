@@ -28,6 +28,7 @@
 #include "service/mail_template.h"
 #include "service/mailer.h"
 #include "service/meter.h"
+#include "service/payment.h"
 #include "service/reconciler.h"
 #include "service/rotator.h"
 #include "service/secret_mail.h"
@@ -38,6 +39,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -220,14 +223,22 @@ static enum err listen_check(const struct settings *settings, const char *settin
     return result;
 }
 
-static enum err secret_check(const char *setting, const char *path, char *error)
+typedef const char *secret_judge(const struct settings *settings, struct span text);
+
+/* `judge` NULL: any text will do. */
+static enum err secret_check(const struct settings *settings, const char *setting, const char *path,
+                             secret_judge *judge, char *error)
 {
     char wrong[SECRET_FILE_ERROR_SIZE];
     struct secret *text = NULL;
     if (!path[0]) return ERR_OK;
     enum err result = secret_file_read(&text, path, wrong);
-    if (!result && text->length == 0) {
-        snprintf(wrong, sizeof wrong, "%.300s is empty", path);
+    while (!result && text->length && memchr("\r\n", text->text[text->length - 1], 2))
+        text->length--;
+    const char *judged = !result && judge ? judge(settings, secret_span(text)) : NULL;
+    if (!result && text->length == 0) judged = "is empty";
+    if (judged) {
+        snprintf(wrong, sizeof wrong, "%.300s %s", path, judged);
         result = ERR_INVALID;
     }
     secret_free(&text);
@@ -237,8 +248,12 @@ static enum err secret_check(const char *setting, const char *path, char *error)
 
 static enum err ca_check(const char *setting, const char *path, char *error)
 {
-    if (!path[0] || access(path, R_OK) == 0) return ERR_OK;
-    snprintf(error, APP_ERROR_SIZE, "%s: %.300s cannot be read", setting, path);
+    struct stat status;
+    if (!path[0]) return ERR_OK;
+    bool file = stat(path, &status) == 0 && S_ISREG(status.st_mode);
+    if (file && access(path, R_OK) == 0) return ERR_OK;
+    snprintf(error, APP_ERROR_SIZE, "%s: %.300s %s", setting, path,
+             file || access(path, F_OK) ? "cannot be read" : "is no regular file");
     return ERR_INVALID;
 }
 
@@ -253,7 +268,8 @@ static enum err mail_check(const struct settings *settings, char *error)
     }
     enum err result = ca_check("mail.ca_file", settings->mail.ca_file, error);
     return result ? result
-                  : secret_check("mail.password_file", settings->mail.password_file, error);
+                  : secret_check(settings, "mail.password_file", settings->mail.password_file, NULL,
+                                 error);
 }
 
 /* The daemon starts without these: keys are verified all the same, and the files read when used. */
@@ -263,8 +279,11 @@ static enum err payment_check_files(const struct settings *settings, char *error
                *webhook = settings->payment.webhook_secret_file;
     if (settings->payment.provider == PAYMENT_PROVIDER_NONE) return ERR_OK;
     enum err result = ca_check("payment.ca_file", settings->payment.ca_file, error);
-    if (!result) result = secret_check("payment.secret_file", key, error);
-    return result ? result : secret_check("payment.webhook_secret_file", webhook, error);
+    if (!result)
+        result = secret_check(settings, "payment.secret_file", key, payment_key_wrong, error);
+    return result ? result
+                  : secret_check(settings, "payment.webhook_secret_file", webhook,
+                                 payment_webhook_wrong, error);
 }
 
 enum err app_check(const struct settings *settings, char error[APP_ERROR_SIZE])

@@ -58,10 +58,12 @@ static bool secrets_open(struct http_request *request, enum payment_provider pro
         error = problem_set(problem, 404, "not_found",
                             "This webhook is off: payment.provider and "
                             "payment.webhook_secret_file turn it on.");
-    else if (payment_secret(file, secrets) == ERR_OK)
+    else if (payment_secret(file, secrets) == ERR_OK &&
+             !payment_webhook_wrong(request_service(request)->settings, secret_span(*secrets)))
         return true;
     else {
-        log_event(LOG_ERROR, "webhook_secret", "payment.webhook_secret_file cannot be read");
+        log_event(LOG_ERROR, "webhook_secret",
+                  "payment.webhook_secret_file cannot be used: keymeterd config check");
         error = problem_set(problem, 503, "unavailable", "The webhook cannot be checked just now.");
         problem->retry_after = PROBLEM_RETRY_AFTER_S;
     }

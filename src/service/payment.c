@@ -9,17 +9,15 @@
 #include "base/codec.h"
 #include "base/json.h"
 #include "base/log.h"
-#include "base/secret.h"
+#include "base/secret_file.h"
 #include "conf/settings.h"
 #include "service/context.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
-#include <unistd.h>
+#include <string.h>
 
-enum { SECRET_FILE_MAX = 4096, ANSWER_MAX = 65536, RETRY_AFTER_S = 5 };
+enum { API_KEY_MAX = 512, ANSWER_MAX = 65536, RETRY_AFTER_S = 5 };
 #define SECRET_PREFIX "whsec_"
 
 static void secret_release(struct secret **secret)
@@ -77,32 +75,81 @@ enum err payment_sign(struct span secret, const char *id, int64_t timestamp_s, s
     return ERR_OK;
 }
 
-/* The secret file without the line end behind it. */
 enum err payment_secret(const char *path, struct secret **out)
 {
-    struct secret *text = secret_new(SECRET_FILE_MAX + 1);
-    if (!text) return ERR_NO_MEMORY;
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    ssize_t got = file < 0 ? -1 : 0;
-    while (got >= 0 && text->length < SECRET_FILE_MAX) {
-        got = read(file, text->text + text->length, SECRET_FILE_MAX - text->length);
-        if (got < 0 && errno == EINTR) {
-            got = 0;
-            continue;
-        }
-        if (got <= 0) break;
-        text->length += (size_t)got;
-    }
-    if (file >= 0) close(file);
-    while (text->length &&
-           (text->text[text->length - 1] == '\n' || text->text[text->length - 1] == '\r'))
-        text->text[--text->length] = '\0';
-    if (got < 0 || !text->length) {
-        secret_free(&text);
+    char wrong[SECRET_FILE_ERROR_SIZE];
+    struct secret *text = NULL;
+    if (secret_file_read(&text, path, wrong) != ERR_OK) {
+        log_event(LOG_WARN, "payment_secret", "%s", wrong);
         return ERR_IO;
     }
-    *out = text;
-    return ERR_OK;
+    while (text->length && memchr("\r\n", text->text[text->length - 1], 2))
+        text->text[--text->length] = '\0';
+    if (text->length) {
+        *out = text;
+        return ERR_OK;
+    }
+    log_event(LOG_WARN, "payment_secret", "%.300s is empty", path);
+    secret_free(&text);
+    return ERR_IO;
+}
+
+static bool is_word(struct span text)
+{
+    for (size_t i = 0; i < text.length; i++)
+        if (text.data[i] <= ' ' || text.data[i] > '~') return false;
+    return text.length != 0;
+}
+
+static bool signs(struct span secret)
+{
+    struct secret *key CLEANUP(secret_release) = NULL;
+    return key_decode(secret, &key) == ERR_OK;
+}
+
+const char *payment_key_wrong(const struct settings *settings, struct span text)
+{
+    if (settings->payment.provider == PAYMENT_PROVIDER_STRIPE)
+        return is_word(text) && text.length <= API_KEY_MAX
+                   ? NULL
+                   : "is no API key; it is one line, such as sk_live_… or rk_live_…";
+    return signs(text) ? NULL : "is no secret; it is whsec_ and base64, or the secret's own bytes";
+}
+
+bool payment_webhook_next(struct span *rest, struct span *secret)
+{
+    while (rest->length) {
+        const char *end = memchr(rest->data, '\n', rest->length);
+        size_t length = end ? (size_t)(end - rest->data) : rest->length;
+        size_t past = end ? length + 1 : length;
+        *secret = span_of(rest->data, length);
+        *rest = span_of(rest->data + past, rest->length - past);
+        while (secret->length && memchr("\r ", secret->data[secret->length - 1], 2))
+            secret->length--;
+        if (secret->length && secret->data[0] != '#') return true;
+    }
+    return false;
+}
+
+const char *payment_webhook_wrong(const struct settings *settings, struct span text)
+{
+    bool stripe = settings->payment.provider == PAYMENT_PROVIDER_STRIPE;
+    struct span secret;
+    size_t count = 0;
+    while (payment_webhook_next(&text, &secret)) {
+        bool good = stripe ? span_starts(secret, SECRET_PREFIX) && is_word(secret) &&
+                                 secret.length > sizeof SECRET_PREFIX - 1
+                           : signs(secret);
+        if (!good) return "has a line that is no secret; one begins with whsec_";
+        count++;
+    }
+    return count ? NULL : "has no secret in it; put one a line, whsec_…";
+}
+
+bool payment_is_answer(long status)
+{
+    return status == 200 || (status >= 400 && status < 500 && status != 401 && status != 403 &&
+                             status != 408 && status != 429);
 }
 
 /* ---- asking ---- */
@@ -168,6 +215,7 @@ static void call_done(struct curl_call *call, enum err error)
     struct payment_ask *ask = CONTAINER_OF(call, struct payment_ask, call);
     enum payment_result result = PAYMENT_UNKNOWN;
     if (error == ERR_OK) result = payment_read_answer(ask, call->status, buf_span(&call->answer));
+    ask->heard = error == ERR_OK && payment_is_answer(call->status);
     if (result == PAYMENT_UNKNOWN) {
         log_event(LOG_WARN, "payment_not_asked", "%s, status %ld: %s", err_name(error),
                   call->status,
@@ -194,6 +242,7 @@ enum err payment_check(struct service *service, struct payment_ask *ask)
     const struct settings *settings = service->settings;
     ask->service = service;
     ask->problem = (struct problem){0};
+    ask->heard = false;
     if (settings->payment.provider == PAYMENT_PROVIDER_NONE) {
         payment_refuse(ask, "This tier requires payment, and no payment provider is set up: it "
                             "needs an approval by an admin.");

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 struct service;
+struct settings;
 
 enum payment_result {
     PAYMENT_CONFIRMED,
@@ -41,7 +42,7 @@ struct payment_ask {
     bool renewed;               /* … which pays now */
     const char *provider;       /* "http", "stripe" */
     struct problem problem;     /* set unless confirmed: answer with it */
-    bool elsewhere;  /* again: it is in the provider's other mode, so not to be had by this key */
+    bool heard;      /* unknown, but the provider answered what it was asked, of no use though */
     unsigned busy_s; /* the provider wants nothing more for so long; 0: it did not say so */
     /* its own: */
     struct service *service;
@@ -63,9 +64,19 @@ MUST_USE enum err payment_check(struct service *service, struct payment_ask *ask
  * "whsec_<base64>" or raw bytes. ERR_INVALID: base64 that does not decode, or an empty secret. */
 MUST_USE enum err payment_sign(struct span secret, const char *id, int64_t timestamp_s,
                                struct span body, char out[64]);
-/* What a secret file holds, without the line ends behind it: one secret, or one a line. */
+/* What a secret file holds (base/secret_file.h), without the line ends behind it: one secret, or
+ * one a line. ERR_IO: it cannot be had, or is empty; the log says why. */
 struct secret;
 MUST_USE enum err payment_secret(const char *path, struct secret **out);
+/* What is wrong with the text of a secret file, to be told; NULL: nothing. Stripe's API key, what
+ * requests of the http provider are signed with, and secrets of webhooks, one a line. */
+MUST_USE const char *payment_key_wrong(const struct settings *settings, struct span text);
+MUST_USE const char *payment_webhook_wrong(const struct settings *settings, struct span text);
+/* Of a file of webhook secrets: the next line that is one, of a comment or nothing being none.
+ * False at the end. */
+MUST_USE bool payment_webhook_next(struct span *rest, struct span *secret);
+/* Whether that status answers what was asked, and not who asked or how the provider is. */
+MUST_USE bool payment_is_answer(long status);
 /* Whether the service may ask at all; the name of whom it asks. */
 const char *payment_provider_name(const struct service *service);
 /* Sets the problem: 402, 503. */

@@ -192,18 +192,22 @@ static int64_t next_after_failure(const struct reconciler *reconciler, uint32_t 
     return clock_wall_ms() + (wait_ms < every_ms ? wait_ms : every_ms);
 }
 
+/* One whose answer is of no use is asked again later, and holds up nobody else; a provider that
+ * gives none is left alone, and those under way when that began make it no longer. */
 static void provider_answered(struct reconciler *reconciler, const struct payment_ask *ask,
-                              bool answered)
+                              bool read)
 {
-    int64_t rest_s = ask->busy_s;
-    reconciler->stats.read += answered;
-    reconciler->stats.failed += !answered;
-    reconciler->failures = answered ? 0 : reconciler->failures + 1;
-    if (!answered && reconciler->failures >= FAILURES_FREE && !rest_s) {
+    int64_t rest_s = ask->busy_s, now_us = clock_mono_us();
+    bool silent = !read && !ask->heard;
+    reconciler->stats.read += read;
+    reconciler->stats.failed += !read;
+    if (!silent) reconciler->failures = 0;
+    if (silent && now_us >= reconciler->rest_until_us && !rest_s &&
+        ++reconciler->failures >= FAILURES_FREE) {
         unsigned doubled = reconciler->failures - FAILURES_FREE;
         rest_s = doubled < 5 ? INT64_C(1) << doubled : REST_MAX_S;
     }
-    if (rest_s) reconciler->rest_until_us = clock_mono_us() + rest_s * 1000000;
+    if (rest_s) reconciler->rest_until_us = now_us + rest_s * 1000000;
 }
 
 /* How often the provider may be asked for it. */
@@ -222,7 +226,7 @@ static void read_done(struct payment_ask *ask, enum payment_result result)
     reconciler->asking--;
     for (unsigned calls = calls_of(&work->due); calls; calls--)
         pace_end(&reconciler->pace, clock_mono_us());
-    provider_answered(reconciler, ask, answered || ask->elsewhere);
+    provider_answered(reconciler, ask, answered);
     if (answered) {
         work->kind = PAYMENT_WORK_READ;
         work->reading = ask->reading;

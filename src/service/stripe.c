@@ -111,6 +111,13 @@ static void finish_unknown(struct payment_ask *ask, const char *why)
     finish(ask, PAYMENT_UNKNOWN);
 }
 
+/* It answered, and that is of no use. */
+static void finish_unclear(struct payment_ask *ask, const char *why)
+{
+    ask->heard = true;
+    finish_unknown(ask, why);
+}
+
 static void judge(struct payment_ask *ask)
 {
     const struct pay_reading *reading = &ask->reading;
@@ -136,12 +143,11 @@ static void judge(struct payment_ask *ask)
 static bool finish_strange(struct payment_ask *ask, struct span body)
 {
     if (ask->call.status != 200 && stripe_is_of_other_mode(body)) {
-        ask->elsewhere = true;
-        finish_unknown(ask, OTHER_MODE);
+        finish_unclear(ask, OTHER_MODE);
         return true;
     }
     if (stripe_account_is_known(&ask->service->stripe_account, ask->key_number)) return false;
-    finish_unknown(ask, "Stripe has found none of the payments yet that it was asked for with this "
+    finish_unclear(ask, "Stripe has found none of the payments yet that it was asked for with this "
                         "API key: is payment.secret_file of another account?");
     return true;
 }
@@ -186,7 +192,7 @@ static void renewal_answered(struct payment_ask *ask, struct span body)
     enum stripe_answer answer = STRIPE_ABSENT;
     if (ask->call.status == 200) answer = stripe_session_read(body, ask->session, next);
     if (answer == STRIPE_UNCLEAR) {
-        finish_unknown(ask, "Stripe's answer is not the Checkout Session");
+        finish_unclear(ask, "Stripe's answer is not the Checkout Session");
         return;
     }
     if (answer == STRIPE_ABSENT && finish_strange(ask, body)) return;
@@ -207,7 +213,7 @@ static void charge_answered(struct payment_ask *ask, struct span body)
     enum stripe_answer answer = STRIPE_ABSENT;
     if (ask->call.status == 200) answer = stripe_charge_read(body, ask->charge, &charge);
     if (answer == STRIPE_UNCLEAR) {
-        finish_unknown(ask, "Stripe's answer is not a charge");
+        finish_unclear(ask, "Stripe's answer is not a charge");
         return;
     }
     if (answer == STRIPE_ABSENT && finish_strange(ask, body)) return;
@@ -240,7 +246,7 @@ static void payments_answered(struct payment_ask *ask, struct span body)
     if (answer == STRIPE_READ)
         judge(ask);
     else
-        finish_unknown(ask, "Stripe's answer is not what the charge paid");
+        finish_unclear(ask, "Stripe's answer is not what the charge paid");
 }
 
 static void finish_absent(struct payment_ask *ask, struct span body)
@@ -274,7 +280,7 @@ static void subscription_answered(struct payment_ask *ask, struct span body)
             answer = stripe_list_read(body, ask->reference, ask->prices, &ask->reading);
     }
     if (answer == STRIPE_UNCLEAR)
-        finish_unknown(ask, "Stripe's answer is not what was asked for");
+        finish_unclear(ask, "Stripe's answer is not what was asked for");
     else if (answer == STRIPE_ABSENT)
         finish_absent(ask, body);
     else
@@ -315,6 +321,7 @@ static void call_done(struct curl_call *call, enum err error)
         return;
     }
     if (error == ERR_OK && call->status == 429) ask->busy_s = BUSY_S;
+    ask->heard = error == ERR_OK && payment_is_answer(call->status);
     snprintf(why, sizeof why, "%s, status %ld%s %.200s", err_name(error), call->status,
              call->status == 401 ? ": the API key in payment.secret_file is not taken" : ":",
              error == ERR_OK ? "Stripe did not answer the question" : call->error_text);
@@ -327,10 +334,11 @@ static enum err step_start(struct payment_ask *ask)
     struct secret *key CLEANUP(secret_release) = NULL;
     struct secret *line CLEANUP(secret_release) = secret_new(HEADER_SIZE);
     if (!line || !url_write(ask)) return ERR_NO_MEMORY;
-    if (payment_secret(settings->payment.secret_file, &key) != ERR_OK) return ERR_IO;
-    int length = snprintf(line->text, line->capacity, "Authorization: Bearer %s", key->text);
-    if (length < 0 || (size_t)length >= line->capacity || strpbrk(line->text, "\r\n"))
+    if (payment_secret(settings->payment.secret_file, &key) != ERR_OK ||
+        payment_key_wrong(settings, secret_span(key)))
         return ERR_IO;
+    int length = snprintf(line->text, line->capacity, "Authorization: Bearer %s", key->text);
+    if (length < 0 || (size_t)length >= line->capacity) return ERR_IO;
     uint64_t number = stripe_account_use(&ask->service->stripe_account, key);
     if (ask->key_number && ask->key_number != number) return ERR_CLOSED; /* half by another key */
     ask->key_number = number;
@@ -354,7 +362,7 @@ static enum err step_start(struct payment_ask *ask)
 enum err stripe_check(struct service *service, struct payment_ask *ask)
 {
     ask->service = service;
-    ask->renewed = ask->elsewhere = false;
+    ask->renewed = false;
     ask->key_number = 0;
     ask->busy_s = 0;
     ask->reading = (struct pay_reading){.status = PAY_NONE};

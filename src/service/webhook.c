@@ -26,13 +26,6 @@ static bool part_next(struct span *rest, char separator, struct span *part)
     return true;
 }
 
-static struct span trimmed(struct span text)
-{
-    while (text.length && (text.data[text.length - 1] == '\r' || text.data[text.length - 1] == ' '))
-        text.length--;
-    return text;
-}
-
 static bool is_fresh(struct span text, int64_t now_s)
 {
     uint64_t at;
@@ -80,9 +73,7 @@ enum err webhook_check_stripe(struct span secrets, struct span header, struct sp
     bool good = false;
     size_t count = stripe_parse(header, &at, given);
     if (!count || !is_fresh(at, now_s)) return ERR_DENIED;
-    while (part_next(&secrets, '\n', &secret)) {
-        secret = trimmed(secret);
-        if (!secret.length) continue;
+    while (payment_webhook_next(&secrets, &secret)) {
         stripe_mac(secret, at, body, wanted);
         for (size_t i = 0; i < count; i++)
             good |= sodium_memcmp(given[i], wanted, MAC) == 0;
@@ -121,9 +112,7 @@ enum err webhook_check_standard(struct span secrets, struct span id, struct span
         return ERR_DENIED;
     if (!u64_parse(timestamp, INT64_MAX, &at)) return ERR_DENIED;
     snprintf(name, sizeof name, "%.*s", (int)id.length, id.data);
-    while (part_next(&secrets, '\n', &secret)) {
-        secret = trimmed(secret);
-        if (!secret.length) continue;
+    while (payment_webhook_next(&secrets, &secret)) {
         if (payment_sign(secret, name, (int64_t)at, body, wanted) == ERR_OK)
             good |= is_among(signature, wanted);
     }

@@ -225,8 +225,9 @@ def test_credentials_of_mail_are_private(operator, tmp_path):
 
 def test_config_check_looks_at_the_files_of_payment(operator, tmp_path):
     files = {name: tmp_path / name for name in ("secret_file", "webhook_secret_file", "ca_file")}
-    for file in files.values():
-        file.write_text("sk_test_1\n")
+    good = {"secret_file": "sk_test_1\n", "webhook_secret_file": "# being rolled\nwhsec_1\n\nwhsec_2\n", "ca_file": "x\n"}
+    for name, file in files.items():
+        file.write_text(good[name])
         file.chmod(0o600)
     settings = ["payment.provider=stripe", *(f"payment.{name}={file}" for name, file in files.items())]
 
@@ -237,13 +238,25 @@ def test_config_check_looks_at_the_files_of_payment(operator, tmp_path):
         files[name].chmod(0o644)
         assert f"payment.{name}: {files[name]} can be read by others; chmod 600 it" in said().stderr
         files[name].chmod(0o600)
-        files[name].write_text("\n")
-        assert f"payment.{name}: {files[name]} is empty" in said().stderr and said().returncode == 1
-        files[name].write_text("sk_test_1\n")
+        for nothing in ("", "\n", "\n\r\n\n"):
+            files[name].write_text(nothing)
+            assert f"payment.{name}: {files[name]} is empty" in said().stderr and said().returncode == 1
+        files[name].write_text(good[name])
+    for name, wrong, why in (("secret_file", "sk_test_1\nsk_test_2\n", "is no API key"), ("secret_file", "sk test\n", "is no API key"),
+                             ("secret_file", "\ufeffsk_test_1\n", "is no API key"), ("secret_file", "s" * 700, "is no API key"),
+                             ("webhook_secret_file", "whsec_1\nwhsec_\n", "has a line that is no secret"),
+                             ("webhook_secret_file", "Stripe, live\n", "has a line that is no secret"),
+                             ("webhook_secret_file", "# none yet\n", "has no secret in it")):
+        files[name].write_text(wrong)
+        assert f"payment.{name}: {files[name]} {why}" in said().stderr and said().returncode == 1
+        files[name].write_text(good[name])
     for name in ("ca_file", "secret_file", "webhook_secret_file"):
         files[name].rename(tmp_path / "away")
         assert f"payment.{name}: {files[name]} cannot be read" in said().stderr and said().stdout == ""
         (tmp_path / "away").rename(files[name])
+    files["ca_file"].unlink()
+    files["ca_file"].mkdir()
+    assert "payment.ca_file" in said().stderr and "is no regular file" in said().stderr
 
 
 @pytest.mark.parametrize("options, variable", [

@@ -324,6 +324,38 @@ def test_a_404_of_another_kind_takes_nothing_from_anybody(paid, stripe):
     assert wait_for(read, "the customer to be read") == "none"
 
 
+def test_an_answer_of_no_use_holds_up_nobody_else(paid, stripe):
+    path, _, sub = customer(paid, stripe)
+    others = [customer(paid, stripe)[2] for _ in range(20)]
+    settled(stripe, others[-1])
+    for other in others:
+        stripe.change(other, "brand_new_status")
+        tell(paid, stripe, "customer.subscription.updated", other)
+    asked = len(stripe.calls)
+    wait_for(lambda: len(stripe.calls) > asked, "the first of them to be asked for")
+    stripe.change(sub, "past_due")
+    tell(paid, stripe, "customer.subscription.updated", sub)
+    becomes(paid, path, status="past_due")
+    for _ in range(8):  # nor is the provider left alone for longer and longer
+        assert [row["read"] for row in reconcile(paid) if row["customer_id"] == path.split("/")[-1]] == [True]
+    for other in others:
+        stripe.change(other, "active")
+
+
+def test_a_secret_file_that_is_none_stops_nothing(paid, stripe):
+    """A named pipe, which nobody writes to."""
+    [file] = [setting.partition("=")[2] for setting in paid.settings if setting.startswith("payment.webhook_secret_file=")]
+    os.rename(file, file + ".away")
+    os.mkfifo(file, 0o600)
+    try:
+        sub = stripe.subscribe()
+        assert post(paid, *stripe.event("customer.subscription.updated", sub)).status == 503
+        assert request(paid.api, "GET", "/livez").status == 200
+    finally:
+        os.rename(file + ".away", file)
+    assert post(paid, *stripe.event("customer.subscription.updated", sub)).status == 200
+
+
 def test_approvals(paid, stripe):
     made = paid.signup("free")
     path = f"/v1/customers/{made['customer']['id']}"
