@@ -44,9 +44,22 @@ async def hold(form, host, port, number, interval, opened):
                         return True
                 except BlockingIOError:
                     pass
+        except asyncio.CancelledError:  # it may have been ended since the last look
+            return is_ended(sock)
         except OSError:
             opened()
             return True
+
+
+def is_ended(sock):
+    try:
+        while sock.recv(4096):
+            pass
+        return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 async def drive(form, host, port, count, interval):
